@@ -1,0 +1,1 @@
+//! Dialects: bytes in, values out; no I/O.

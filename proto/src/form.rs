@@ -1,0 +1,75 @@
+//! Proto messages as JSON and YAML, by the proto's own JSON mapping.
+
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
+
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(crate::DESCRIPTOR).expect("the build wrote a valid descriptor"));
+
+/// Why a text is not a message.
+#[derive(Debug, thiserror::Error)]
+pub enum FormError {
+    /// Not JSON, a field that the message does not have, or a value of the wrong type; says where.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// Not YAML; says where.
+    #[error("{0}")]
+    Yaml(String),
+    /// More than one document or trailing text.
+    #[error("unexpected text after the document: {0}")]
+    Trailing(String),
+}
+
+fn descriptor(name: &str) -> MessageDescriptor {
+    let full = format!("llmbalancer.v1.{name}");
+    POOL.get_message_by_name(&full).expect("callers name a message of llmbalancer.v1")
+}
+
+fn from_value<T: Message + Default>(name: &str, value: serde_json::Value) -> Result<T, FormError> {
+    let options = DeserializeOptions::new().deny_unknown_fields(true);
+    let dynamic = DynamicMessage::deserialize_with_options(descriptor(name), value, &options)?;
+    Ok(T::decode(dynamic.encode_to_vec().as_slice()).expect("a dynamic message encodes to its own type"))
+}
+
+/// Reads message `name` of `llmbalancer.v1` from JSON. Unknown fields are refused by name.
+///
+/// # Errors
+/// [`FormError`] with the place and the field.
+pub fn from_json<T: Message + Default>(name: &str, text: &str) -> Result<T, FormError> {
+    from_value(name, serde_json::from_str(text)?)
+}
+
+/// Reads message `name` of `llmbalancer.v1` from one YAML document. Unknown fields are refused by name.
+///
+/// # Errors
+/// [`FormError`] with the place and the field.
+pub fn from_yaml<T: Message + Default>(name: &str, text: &str) -> Result<T, FormError> {
+    let value: serde_json::Value =
+        serde_saphyr::from_str(text).map_err(|error| FormError::Yaml(error.to_string()))?;
+    from_value(name, value)
+}
+
+/// The JSON form of a message, as a value. Unset fields are left out.
+#[must_use]
+pub fn to_json_value<T: Message>(name: &str, message: &T) -> serde_json::Value {
+    let dynamic = DynamicMessage::decode(descriptor(name), message.encode_to_vec().as_slice())
+        .expect("a message decodes as its own descriptor");
+    let options = SerializeOptions::new().stringify_64_bit_integers(false);
+    dynamic
+        .serialize_with_options(serde_json::value::Serializer, &options)
+        .expect("a message has a JSON form")
+}
+
+/// The JSON form of a message, indented.
+#[must_use]
+pub fn to_json<T: Message>(name: &str, message: &T) -> String {
+    serde_json::to_string_pretty(&to_json_value(name, message)).expect("a JSON value prints")
+}
+
+/// The YAML form of a message.
+#[must_use]
+pub fn to_yaml<T: Message>(name: &str, message: &T) -> String {
+    serde_saphyr::to_string(&to_json_value(name, message)).expect("a JSON value prints as YAML")
+}
