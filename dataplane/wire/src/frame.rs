@@ -1,0 +1,224 @@
+//! Cuts passing bytes into elements: events, lines, elements of one array. Whole ones are read in place.
+
+/// An element has at most this many bytes; a longer one is passed over and flagged.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Where the cut elements of a stream end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cut {
+    /// Server-sent events end at an empty line.
+    Events,
+    /// Lines end at a line feed.
+    Lines,
+    /// The elements of an array end at a comma or the closing bracket.
+    Elements,
+}
+
+/// Cuts a stream of bytes into elements.
+#[derive(Debug)]
+pub struct Frames {
+    cut: Cut,
+    held: Vec<u8>,
+    skipping: bool,
+    skipped: u64,
+    line_empty: bool,
+    after_cr: bool,
+    array: Array,
+}
+
+/// Where in the array the next byte stands.
+#[derive(Clone, Copy, Default, Debug)]
+struct Array {
+    depth: u32,
+    text: bool,
+    escape: bool,
+    open: bool,
+    closed: bool,
+}
+
+impl Frames {
+    /// Server-sent events: each element is an event with its empty line.
+    pub fn events() -> Self {
+        Frames::new(Cut::Events)
+    }
+
+    /// One JSON value a line.
+    pub fn lines() -> Self {
+        Frames::new(Cut::Lines)
+    }
+
+    /// The elements of one JSON array.
+    pub fn elements() -> Self {
+        Frames::new(Cut::Elements)
+    }
+
+    fn new(cut: Cut) -> Self {
+        Frames {
+            cut,
+            held: Vec::new(),
+            skipping: false,
+            skipped: 0,
+            line_empty: true,
+            after_cr: false,
+            array: Array::default(),
+        }
+    }
+
+    /// Takes a chunk and gives out each element that ends in it.
+    pub fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(&[u8])) {
+        let mut rest = chunk;
+        while let Some(end) = self.end(rest) {
+            let (last, behind) = rest.split_at(end);
+            self.give(last, &mut each);
+            rest = behind;
+        }
+        self.hold(rest);
+    }
+
+    /// The stream has ended: gives out what has no end of its own. An unfinished element of an array is none.
+    pub fn finish(&mut self, mut each: impl FnMut(&[u8])) {
+        if self.cut != Cut::Elements && !self.held.is_empty() {
+            self.give(&[], &mut each);
+        }
+    }
+
+    /// Elements passed over because they were longer than [`FRAME_BYTES_MAX`].
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Whether the array has been closed.
+    pub fn closed(&self) -> bool {
+        self.array.closed
+    }
+
+    fn give(&mut self, last: &[u8], each: &mut impl FnMut(&[u8])) {
+        if self.skipping {
+            self.skipping = false;
+            self.skipped += 1;
+        } else if self.held.is_empty() {
+            each(last);
+        } else {
+            self.held.extend_from_slice(last);
+            each(&self.held);
+        }
+        self.held.clear();
+        if self.held.capacity() > HELD_BYTES_KEPT {
+            self.held = Vec::new();
+        }
+    }
+
+    fn hold(&mut self, rest: &[u8]) {
+        if self.skipping {
+            return;
+        }
+        if self.held.len() + rest.len() > FRAME_BYTES_MAX {
+            self.held = Vec::new();
+            self.skipping = true;
+        } else {
+            self.held.extend_from_slice(rest);
+        }
+    }
+
+    /// The offset behind the end of the current element, if it ends in these bytes.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        match self.cut {
+            Cut::Events => self.event_end(bytes),
+            Cut::Lines => memchr::memchr(b'\n', bytes).map(|at| at + 1),
+            Cut::Elements => self.array.element_end(bytes),
+        }
+    }
+
+    fn event_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        if self.after_cr && !bytes.is_empty() {
+            // The second half of CR LF: the line has ended already.
+            self.after_cr = false;
+            at = usize::from(bytes[0] == b'\n');
+        }
+        while at < bytes.len() {
+            let Some(offset) = memchr::memchr2(b'\n', b'\r', &bytes[at..]) else {
+                self.line_empty = false;
+                return None;
+            };
+            let empty = self.line_empty && offset == 0;
+            at += offset + 1;
+            self.line_empty = true;
+            if bytes[at - 1] == b'\r' {
+                match bytes.get(at) {
+                    Some(b'\n') => at += 1,
+                    Some(_) => {}
+                    None => self.after_cr = true,
+                }
+            }
+            if empty {
+                return Some(at);
+            }
+        }
+        None
+    }
+}
+
+/// A buffer that has grown beyond this is given back after its element.
+const HELD_BYTES_KEPT: usize = 64 << 10;
+
+impl Array {
+    fn element_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.text {
+                at += self.text_end(&bytes[at..]);
+                continue;
+            }
+            let byte = bytes[at];
+            at += 1;
+            match byte {
+                b'"' => self.text = true,
+                b'[' if !self.open => self.open = true,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' if self.depth > 0 => {
+                    self.depth -= 1;
+                }
+                b']' if self.open && !self.closed => {
+                    self.closed = true;
+                    return Some(at);
+                }
+                b',' if self.depth == 0 => return Some(at),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Bytes up to the end of the string, or all of them.
+    fn text_end(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.escape {
+                self.escape = false;
+                at += 1;
+                continue;
+            }
+            let Some(offset) = memchr::memchr2(b'"', b'\\', &bytes[at..]) else { return bytes.len() };
+            at += offset + 1;
+            if bytes[at - 1] == b'"' {
+                self.text = false;
+                return at;
+            }
+            self.escape = true;
+        }
+        at
+    }
+}
+
+/// The JSON inside an element of an array: without the bracket or comma around it.
+pub fn element_json(element: &[u8]) -> &[u8] {
+    let mut inner = element.trim_ascii();
+    if let [b'[', rest @ ..] = inner {
+        inner = rest;
+    }
+    if let [rest @ .., b',' | b']'] = inner {
+        inner = rest;
+    }
+    inner.trim_ascii()
+}

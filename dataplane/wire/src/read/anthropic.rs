@@ -1,0 +1,80 @@
+//! Anthropic messages, and the billing block that one client puts before its system prompt.
+
+use std::ops::Range;
+
+use super::weigh::{weigh, weigh_json};
+use super::{Draft, Stop, field};
+use crate::scan::{Bad, Peek, Scan};
+
+/// How the text of the billing block starts.
+const BILLING: &str = "x-anthropic-billing-header:";
+
+pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str) -> Result<(), Stop> {
+    match name {
+        "messages" => {
+            if draft.messages {
+                return Err(field("messages", "is given twice"));
+            }
+            draft.messages = scan.peek()? != Peek::Null;
+            weigh(scan, &mut draft.weight)?;
+        }
+        "system" => system(draft, scan)?,
+        "tools" | "output_config" => weigh_json(scan, &mut draft.weight)?,
+        "max_tokens" => draft.read_max(scan)?,
+        _ => drop(scan.skip()?),
+    }
+    Ok(())
+}
+
+fn system<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>) -> Result<(), Stop> {
+    if scan.peek()? != Peek::Array {
+        return Ok(weigh(scan, &mut draft.weight)?);
+    }
+    let mut previous_end = None;
+    let mut billing: Option<Range<usize>> = None;
+    let mut closed = false;
+    scan.array::<Bad>(|scan| {
+        let start = scan.at();
+        // The comma behind the block goes with it; behind the last one stands none, so the one before goes.
+        if let (Some(block), false) = (&mut billing, closed) {
+            block.end = start;
+            closed = true;
+        }
+        let marked = block(scan, &mut draft.weight)?;
+        if marked && billing.is_none() {
+            billing = Some(start..scan.at());
+            if previous_end.is_none() {
+                previous_end = Some(start);
+            }
+        } else if billing.is_none() {
+            previous_end = Some(scan.at());
+        }
+        Ok(())
+    })?;
+    if let (Some(block), false, Some(end)) = (&mut billing, closed, previous_end) {
+        block.start = end;
+    }
+    draft.billing = billing;
+    Ok(())
+}
+
+/// Weighs one block and tells whether it is the billing block.
+fn block(scan: &mut Scan<'_>, weight: &mut crate::estimate::Weight) -> Result<bool, Bad> {
+    if scan.peek()? != Peek::Object {
+        weigh(scan, weight)?;
+        return Ok(false);
+    }
+    let mut marked = false;
+    scan.object(|scan, key| {
+        if key.name() != "text" || scan.peek()? != Peek::Text {
+            return scan.skip().map(drop);
+        }
+        let text = scan.text()?;
+        marked = text.raw.starts_with(BILLING);
+        if !marked {
+            weight.text_bytes += text.bytes;
+        }
+        Ok(())
+    })?;
+    Ok(marked)
+}

@@ -1,0 +1,17 @@
+//! OpenAI completions: text or tokens, one prompt or many.
+
+use super::chat::{choices, stream_options};
+use super::weigh::weigh;
+use super::{Draft, Stop};
+use crate::scan::Scan;
+
+pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str) -> Result<(), Stop> {
+    match name {
+        "prompt" | "suffix" => weigh(scan, &mut draft.weight)?,
+        "max_tokens" => draft.read_max(scan)?,
+        "n" => choices(draft, scan)?,
+        "stream_options" => stream_options(draft, scan)?,
+        _ => drop(scan.skip()?),
+    }
+    Ok(())
+}

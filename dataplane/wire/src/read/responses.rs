@@ -1,0 +1,15 @@
+//! OpenAI responses.
+
+use super::weigh::{weigh, weigh_json};
+use super::{Draft, Stop};
+use crate::scan::Scan;
+
+pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str) -> Result<(), Stop> {
+    match name {
+        "input" | "instructions" => weigh(scan, &mut draft.weight)?,
+        "tools" | "text" => weigh_json(scan, &mut draft.weight)?,
+        "max_output_tokens" => draft.read_max(scan)?,
+        _ => drop(scan.skip()?),
+    }
+    Ok(())
+}
