@@ -1,0 +1,161 @@
+//! What the core is told and what it answers.
+
+use std::sync::Arc;
+
+use crate::{BackendId, Fleet, Key, ModelId, Moment, SlotId, Span, TicketId};
+
+/// The most candidates of one arrival that are looked at; those behind it are ignored.
+pub const CANDIDATES_MAX: usize = 1024;
+
+/// How urgent a request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Someone sits in front of it.
+    Interactive,
+    /// What is not said to be anything else.
+    #[default]
+    Normal,
+    /// It may wait for all others.
+    Batch,
+}
+
+/// One way to serve a request: this model on that backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where.
+    pub backend: BackendId,
+    /// Under which name.
+    pub model: ModelId,
+}
+
+/// A request that wants a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its number, not used before. While a ticket waits or runs, a second arrival of it is ignored.
+    pub ticket: TicketId,
+    /// Whose it is.
+    pub key: Key,
+    /// How urgent it is.
+    pub class: Class,
+    /// The estimated length of the prompt in tokens.
+    pub prompt_tokens: u32,
+    /// Where it may run, at most `CANDIDATES_MAX`; of several with the same backend the first is taken.
+    pub candidates: Box<[Candidate]>,
+    /// When waiting ends. A ticket that finds a free slot on arrival starts whatever the deadline.
+    pub deadline: Moment,
+}
+
+/// How a started request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Answered to the end; the slot is free.
+    Done,
+    /// The server or the way to it failed; the engine may still work on it.
+    Failed,
+    /// The client left or the product gave up; the engine may still work on it.
+    Aborted,
+    /// Nothing of it reached the server; the slot is free.
+    Unsent,
+}
+
+/// What the server said it cost, in tokens; `None` where it did not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens that came out of its cache.
+    pub cached: Option<u32>,
+    /// Prompt tokens in all.
+    pub prompt: Option<u32>,
+    /// Generated tokens.
+    pub output: Option<u32>,
+}
+
+/// What happened. An event that names an unknown ticket or backend is ignored.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A request came in.
+    Arrive(Arrival),
+    /// The first content of a started request passed by.
+    FirstToken {
+        /// Which one.
+        ticket: TicketId,
+    },
+    /// A started request ended.
+    Finish {
+        /// Which one.
+        ticket: TicketId,
+        /// How.
+        outcome: Outcome,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// Nobody wants the answer any more: a waiting ticket leaves the queue without a decision, a started one
+    /// ends as `Outcome::Unsent`. Say `Finish` instead once anything was sent.
+    Cancel {
+        /// Which one.
+        ticket: TicketId,
+    },
+    /// The engine was looked at.
+    Observe {
+        /// Which one.
+        backend: BackendId,
+        /// It runs nothing of what was cut off: its cooling slots are free.
+        idle: bool,
+    },
+    /// A new picture of the fleet, in force at once.
+    Adopt(Arc<Fleet>),
+    /// The moment that `next_wake` named has come.
+    Wake,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Send it now. The slot is taken until its `Finish` or `Cancel`.
+    Start {
+        /// Which request.
+        ticket: TicketId,
+        /// Index into the arrival's candidates.
+        candidate: u16,
+        /// The candidate's backend.
+        backend: BackendId,
+        /// The slot, below the backend's number of slots.
+        slot: SlotId,
+    },
+    /// Tell the client no. The ticket is forgotten.
+    Refuse {
+        /// Which request.
+        ticket: TicketId,
+        /// The reason.
+        why: Refusal,
+    },
+}
+
+/// Why a request is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// No slot is free and as many wait as may.
+    QueueFull {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// No slot came free in time.
+    Deadline {
+        /// How long it waited.
+        waited: Span,
+    },
+    /// The prompt fits no candidate.
+    TooLong {
+        /// Its estimated length in tokens, without the margin.
+        estimate: u32,
+        /// The largest limit among the candidates.
+        limit: u32,
+    },
+    /// None of the candidates is in the fleet.
+    NoCandidate,
+    /// On arrival all candidates that could take it are down.
+    Unhealthy,
+    /// All candidates that could take it are draining.
+    Draining,
+    /// This scheduler does not own the slots.
+    Spare,
+}

@@ -1,0 +1,36 @@
+//! What the core knows of the servers: handed over whole, by `Event::Adopt`.
+
+use std::collections::BTreeMap;
+
+use crate::{BackendId, Span};
+
+/// The most slots of one backend that are used; a larger number counts as this one.
+pub const SLOTS_MAX: u32 = 65_536;
+
+/// All backends and the limits of the queue in front of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Whether this scheduler owns the slots. One that does not starts nothing and refuses with `Spare`.
+    pub owner: bool,
+    /// How many tickets may wait. A lower bound adopted later turns away newcomers, not who waits already.
+    pub queue_max: usize,
+    /// The backends; one that is missing here gets no new work, and what runs on it is counted to its end.
+    pub backends: BTreeMap<BackendId, Backend>,
+}
+
+/// One backend as far as placing requests goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// How many requests it may have in flight, at most `SLOTS_MAX`.
+    pub slots: u32,
+    /// Higher first among backends with a free slot.
+    pub priority: i32,
+    /// The longest prompt it takes, in tokens; `None` when it is not known.
+    pub max_input_tokens: Option<u32>,
+    /// Whether new requests may start on it. Who waits for it waits on until the deadline.
+    pub healthy: bool,
+    /// Whether it takes no new work and only finishes what runs.
+    pub draining: bool,
+    /// How long a slot stays taken after a request was cut off: the engine works on for a moment.
+    pub release_grace: Span,
+}

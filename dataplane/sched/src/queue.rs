@@ -1,0 +1,186 @@
+//! Who waits: one line for each set of backends that may serve, and for each backend which line is oldest.
+//!
+//! Tickets of a line are equal before every backend, so only heads compete. A backend keeps a lower bound of
+//! each line's head and corrects it when it looks: taking a ticket touches one line, not all its backends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::{Arrival, BackendId, Moment, TicketId};
+
+/// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
+const EMPTY_LINES_MAX: usize = 64;
+
+/// The place in the order of arrival, over all lines; never given twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Number(u64);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct LineId(u64);
+
+pub(crate) struct Waiting {
+    pub(crate) arrival: Arrival,
+    pub(crate) since: Moment,
+    line: LineId,
+}
+
+struct Line {
+    eligible: Arc<[BackendId]>,
+    numbers: BTreeSet<Number>,
+}
+
+/// The queue. Tickets are bounded by the fleet's `queue_max`, lines by tickets and `EMPTY_LINES_MAX`.
+#[derive(Default)]
+pub(crate) struct Queue {
+    next: Number,
+    next_line: u64,
+    waiting: BTreeMap<Number, Waiting>,
+    tickets: BTreeMap<TicketId, Number>,
+    deadlines: BTreeSet<(Moment, Number)>,
+    lines: BTreeMap<LineId, Line>,
+    sets: BTreeMap<Arc<[BackendId]>, LineId>,
+    empty: usize,
+    bounds: BTreeMap<BackendId, BTreeSet<(Number, LineId)>>,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn number(&self, ticket: TicketId) -> Option<Number> {
+        self.tickets.get(&ticket).copied()
+    }
+
+    pub(crate) fn arrival(&self, number: Number) -> Option<&Arrival> {
+        self.waiting.get(&number).map(|waiting| &waiting.arrival)
+    }
+
+    /// All who wait, oldest first.
+    pub(crate) fn numbers(&self) -> Vec<Number> {
+        self.waiting.keys().copied().collect()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Takes out the next ticket whose deadline has come.
+    pub(crate) fn expire(&mut self, now: Moment) -> Option<Waiting> {
+        let (_, number) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
+        self.take(*number)
+    }
+
+    /// Adds a ticket that does not wait yet behind all others; `eligible` is sorted.
+    pub(crate) fn push(&mut self, arrival: Arrival, since: Moment, eligible: &[BackendId]) {
+        let number = self.next;
+        self.next = Number(number.0 + 1);
+        let line = self.join(number, eligible);
+        self.tickets.insert(arrival.ticket, number);
+        self.deadlines.insert((arrival.deadline, number));
+        self.waiting.insert(number, Waiting { arrival, since, line });
+    }
+
+    pub(crate) fn take(&mut self, number: Number) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        self.tickets.remove(&waiting.arrival.ticket);
+        self.deadlines.remove(&(waiting.arrival.deadline, number));
+        if let Some(line) = self.lines.get_mut(&waiting.line) {
+            line.numbers.remove(&number);
+            self.empty += usize::from(line.numbers.is_empty());
+        }
+        if self.empty > EMPTY_LINES_MAX {
+            self.sweep();
+        }
+        Some(waiting)
+    }
+
+    /// The oldest ticket that the backend may serve.
+    pub(crate) fn oldest(&mut self, backend: BackendId) -> Option<Number> {
+        let bounds = self.bounds.get_mut(&backend)?;
+        loop {
+            let (bound, id) = *bounds.first()?;
+            if bound >= self.next {
+                return None;
+            }
+            let line = self.lines.get(&id).expect("a line is in the books of its backends while it exists");
+            // who joins an empty line later has a later number than any given so far
+            let head = line.numbers.first().copied().unwrap_or(self.next);
+            if head == bound {
+                return Some(head);
+            }
+            bounds.remove(&(bound, id));
+            bounds.insert((head, id));
+        }
+    }
+
+    /// Puts everyone in the line that `eligible` says now. All of them have one: who has none was taken out.
+    pub(crate) fn regroup(&mut self, eligible: impl Fn(&Arrival) -> Vec<BackendId>) {
+        self.lines.clear();
+        self.sets.clear();
+        self.bounds.clear();
+        self.empty = 0;
+        for number in self.numbers() {
+            let Some(arrival) = self.arrival(number) else { continue };
+            let line = self.join(number, &eligible(arrival));
+            if let Some(waiting) = self.waiting.get_mut(&number) {
+                waiting.line = line;
+            }
+        }
+    }
+
+    /// The sets of backends that somebody waits for, each with how many do.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[BackendId], usize)> {
+        self.lines.values().map(|line| (&*line.eligible, line.numbers.len()))
+    }
+
+    /// Who waits for backends that are all among those that `gone` accepts, oldest first.
+    pub(crate) fn stranded(&self, gone: impl Fn(&[BackendId]) -> bool) -> Vec<Number> {
+        let lines = self.lines.values().filter(|line| gone(&line.eligible));
+        let mut numbers: Vec<Number> = lines.flat_map(|line| line.numbers.iter().copied()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// How many older tickets compete with this one for a backend. Looks at all lines: not for every request.
+    pub(crate) fn ahead(&self, ticket: TicketId) -> Option<usize> {
+        let number = self.number(ticket)?;
+        let own = self.lines.get(&self.waiting.get(&number)?.line)?;
+        let rivals = self
+            .lines
+            .values()
+            .filter(|line| line.eligible.iter().any(|backend| own.eligible.binary_search(backend).is_ok()));
+        Some(rivals.map(|line| line.numbers.range(..number).count()).sum())
+    }
+
+    /// Number and line are added as they come in order, so the bounds of a line that exists still hold.
+    fn join(&mut self, number: Number, eligible: &[BackendId]) -> LineId {
+        if let Some(id) = self.sets.get(eligible)
+            && let Some(line) = self.lines.get_mut(id)
+        {
+            self.empty -= usize::from(line.numbers.is_empty());
+            line.numbers.insert(number);
+            return *id;
+        }
+        let id = LineId(self.next_line);
+        self.next_line += 1;
+        let eligible: Arc<[BackendId]> = eligible.into();
+        for backend in eligible.iter() {
+            self.bounds.entry(*backend).or_default().insert((number, id));
+        }
+        self.sets.insert(eligible.clone(), id);
+        self.lines.insert(id, Line { eligible, numbers: BTreeSet::from([number]) });
+        id
+    }
+
+    fn sweep(&mut self) {
+        self.lines.retain(|_, line| !line.numbers.is_empty());
+        let lines = &self.lines;
+        self.sets.retain(|_, id| lines.contains_key(id));
+        self.bounds.retain(|_, bounds| {
+            bounds.retain(|(_, id)| lines.contains_key(id));
+            !bounds.is_empty()
+        });
+        self.empty = 0;
+    }
+}

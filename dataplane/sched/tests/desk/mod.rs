@@ -1,0 +1,188 @@
+//! A script of the core: each step is an event and the decisions it must bring, both in words.
+//!
+//! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,drain queue=3 spare`. Time is in milliseconds.
+//! Steps: `10 arrive 1 on ab tokens 50 until 100`, `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
+//! `idle|busy a`, `adopt FLEET`, `wake`. Questions: `? next`, `? position 1`, `? a`.
+
+use std::collections::BTreeMap;
+use std::str::SplitWhitespace;
+use std::sync::Arc;
+
+use sched::{
+    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Key, ModelId, Moment, Outcome,
+    Refusal, Scheduler, Span, TicketId, Usage,
+};
+
+/// Runs the steps on a core with the given fleet and compares all decisions.
+pub fn check(fleet: &str, steps: &[(&str, &str)]) {
+    let said = run(1, fleet, steps.iter().map(|(step, _)| *step));
+    for (index, ((step, expected), said)) in steps.iter().zip(said).enumerate() {
+        assert_eq!(said, *expected, "step {index}: {step}");
+    }
+}
+
+/// Runs the steps and tells what the core said to each.
+pub fn run<'a>(seed: u64, fleet: &str, steps: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut core = Scheduler::new(seed, Arc::new(read_fleet(fleet)));
+    let mut arrivals = BTreeMap::new();
+    let answer = |step: &str| match step.strip_prefix("? ") {
+        Some(question) => ask(&core, question),
+        None => tell(&mut core, &mut arrivals, step),
+    };
+    steps.into_iter().map(answer).collect()
+}
+
+fn read_fleet(text: &str) -> Fleet {
+    let mut fleet = Fleet { owner: true, queue_max: 100, backends: BTreeMap::new() };
+    for word in text.split_whitespace() {
+        if word == "spare" {
+            fleet.owner = false;
+        } else if let Some(max) = word.strip_prefix("queue=") {
+            fleet.queue_max = max.parse().unwrap();
+        } else {
+            let (name, rest) = word.split_once(':').unwrap();
+            fleet.backends.insert(backend_id(name), read_backend(rest));
+        }
+    }
+    fleet
+}
+
+fn read_backend(text: &str) -> Backend {
+    let mut parts = text.split(',');
+    let slots = parts.next().unwrap().parse().unwrap();
+    let mut backend = Backend {
+        slots,
+        priority: 0,
+        max_input_tokens: None,
+        healthy: true,
+        draining: false,
+        release_grace: Span::ZERO,
+    };
+    for part in parts {
+        match part.split_once('=') {
+            Some(("prio", value)) => backend.priority = value.parse().unwrap(),
+            Some(("max", value)) => backend.max_input_tokens = Some(value.parse().unwrap()),
+            Some(("grace", value)) => backend.release_grace = Span::from_millis(value.parse().unwrap()),
+            None if part == "down" => backend.healthy = false,
+            None if part == "drain" => backend.draining = true,
+            _ => panic!("backend {text}"),
+        }
+    }
+    backend
+}
+
+fn tell(core: &mut Scheduler, arrivals: &mut BTreeMap<TicketId, Arrival>, step: &str) -> String {
+    let mut words = step.split_whitespace();
+    let now = Moment(number(&mut words) * 1000);
+    let event = read_event(words.next().unwrap(), words);
+    if let Event::Arrive(arrival) = &event {
+        arrivals.entry(arrival.ticket).or_insert_with(|| arrival.clone());
+    }
+    let mut out = Vec::new();
+    core.handle(now, event, &mut out);
+    out.iter().map(|decision| say(decision, arrivals)).collect::<Vec<_>>().join(", ")
+}
+
+fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
+    let finish = |words: &mut SplitWhitespace, outcome| {
+        let ticket = TicketId(number(words));
+        Event::Finish { ticket, outcome, usage: Usage::default() }
+    };
+    match verb {
+        "arrive" => Event::Arrive(read_arrival(words)),
+        "first" => Event::FirstToken { ticket: TicketId(number(&mut words)) },
+        "done" => finish(&mut words, Outcome::Done),
+        "failed" => finish(&mut words, Outcome::Failed),
+        "aborted" => finish(&mut words, Outcome::Aborted),
+        "unsent" => finish(&mut words, Outcome::Unsent),
+        "cancel" => Event::Cancel { ticket: TicketId(number(&mut words)) },
+        "idle" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: true },
+        "busy" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: false },
+        "adopt" => Event::Adopt(Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" ")))),
+        "wake" => Event::Wake,
+        _ => panic!("event {verb}"),
+    }
+}
+
+fn read_arrival(mut words: SplitWhitespace) -> Arrival {
+    let ticket = TicketId(number(&mut words));
+    let mut arrival = Arrival {
+        ticket,
+        key: Key(0),
+        class: Class::Normal,
+        prompt_tokens: 10,
+        candidates: Box::default(),
+        deadline: Moment::NEVER,
+    };
+    while let Some(word) = words.next() {
+        match word {
+            "on" => {
+                let backends = words.next().unwrap().split("").filter(|name| !name.is_empty());
+                let candidate = |name| Candidate { backend: backend_id(name), model: ModelId(0) };
+                arrival.candidates = backends.map(candidate).collect();
+            }
+            "tokens" => arrival.prompt_tokens = number(&mut words) as u32,
+            "until" => arrival.deadline = Moment(number(&mut words) * 1000),
+            _ => panic!("arrival {word}"),
+        }
+    }
+    arrival
+}
+
+fn say(decision: &Decision, arrivals: &BTreeMap<TicketId, Arrival>) -> String {
+    match decision {
+        Decision::Start { ticket, candidate, backend, slot } => {
+            let named = arrivals[ticket].candidates[usize::from(*candidate)].backend;
+            assert_eq!(named, *backend, "the candidate is the backend");
+            format!("start {} {}{}", ticket.0, name(*backend), slot.0)
+        }
+        Decision::Refuse { ticket, why } => {
+            let why = match why {
+                Refusal::QueueFull { waiting } => format!("full {waiting}"),
+                Refusal::Deadline { waited } => format!("deadline {}", waited.0 / 1000),
+                Refusal::TooLong { estimate, limit } => format!("long {estimate} {limit}"),
+                Refusal::NoCandidate => "none".into(),
+                Refusal::Unhealthy => "unhealthy".into(),
+                Refusal::Draining => "draining".into(),
+                Refusal::Spare => "spare".into(),
+            };
+            format!("refuse {} {why}", ticket.0)
+        }
+    }
+}
+
+fn ask(core: &Scheduler, question: &str) -> String {
+    let mut words = question.split_whitespace();
+    match words.next().unwrap() {
+        "next" => core.next_wake().map_or("never".into(), |moment| (moment.0 / 1000).to_string()),
+        "position" => {
+            let position = core.position(TicketId(number(&mut words)));
+            position.map_or("none".into(), |ahead| ahead.to_string())
+        }
+        backend => match core.view().backends.get(&backend_id(backend)) {
+            None => "gone".into(),
+            Some(view) => format!(
+                "{}/{} busy, {} cooling, {} streaming, {} waiting{}{}",
+                view.busy,
+                view.slots,
+                view.cooling,
+                view.streaming,
+                view.waiting,
+                if view.present { "" } else { ", left" },
+                if view.drained { ", drained" } else { "" },
+            ),
+        },
+    }
+}
+
+fn number(words: &mut SplitWhitespace) -> u64 {
+    words.next().unwrap().parse().unwrap()
+}
+
+fn backend_id(name: &str) -> BackendId {
+    BackendId(u32::from(name.as_bytes()[0] - b'a'))
+}
+
+fn name(backend: BackendId) -> char {
+    char::from(b'a' + backend.0 as u8)
+}
