@@ -1,1 +1,11 @@
 //! The data plane: serves clients, queues, places and forwards requests by the snapshot it follows.
+
+pub mod app;
+pub mod config;
+pub mod dispatch;
+mod provider;
+mod relay;
+mod report;
+pub mod route;
+mod serve;
+mod upstream;

@@ -1,2 +1,85 @@
-//! Placeholder main.
-fn main() {}
+//! `llmb-data`: one data plane as a process of its own.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use dataplane::app::{self, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A data plane of LLM Balancer: serves clients, queues, places and forwards their requests.
+#[derive(Debug, Parser)]
+#[command(name = "llmb-data", version)]
+struct Args {
+    /// Where clients are served.
+    #[arg(long, env = "LLMB_LISTEN", default_value = "127.0.0.1:8800")]
+    listen: SocketAddr,
+    /// Liveness, readiness, metrics and views.
+    #[arg(long, env = "LLMB_ADMIN_LISTEN", default_value = "127.0.0.1:8802")]
+    admin_listen: SocketAddr,
+    /// Allow addresses other than loopback, though there is no authentication yet.
+    #[arg(long, env = "LLMB_INSECURE_LISTEN")]
+    insecure_listen: bool,
+    /// URL of the control plane to follow.
+    #[arg(long, env = "LLMB_CONTROL", required_unless_present = "snapshot")]
+    control: Option<String>,
+    /// Serve this snapshot without a control plane.
+    #[arg(long, env = "LLMB_SNAPSHOT", conflicts_with = "control")]
+    snapshot: Option<PathBuf>,
+    /// Identity and last good snapshot. Default: $XDG_STATE_HOME/llmb.
+    #[arg(long, env = "LLMB_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Threads that serve; 0: one a core, at most 8.
+    #[arg(long, env = "LLMB_THREADS", default_value_t = 0)]
+    threads: usize,
+    /// Requests waiting for a slot at most.
+    #[arg(long, env = "LLMB_QUEUE_MAX", default_value_t = 10_000)]
+    queue_max: usize,
+    /// Seconds that a request waits for a slot at most.
+    #[arg(long, env = "LLMB_QUEUE_WAIT", default_value_t = 300)]
+    queue_wait: u64,
+    /// MiB of a request body at most, after decompression.
+    #[arg(long, env = "LLMB_BODY_MIB_MAX", default_value_t = 64)]
+    body_mib_max: usize,
+}
+
+fn settings(args: Args) -> Settings {
+    Settings {
+        listen: args.listen,
+        admin: args.admin_listen,
+        insecure_listen: args.insecure_listen,
+        control: args.control,
+        snapshot: args.snapshot,
+        state_dir: args.state_dir.unwrap_or_else(app::state_dir),
+        threads: args.threads,
+        queue_max: args.queue_max,
+        queue_wait: Duration::from_secs(args.queue_wait),
+        body_bytes_max: args.body_mib_max.saturating_mul(1024 * 1024),
+        trust_control: false,
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("LLMB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let args = Args::parse();
+    let running = match app::start(settings(args)).await {
+        Ok(running) => running,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        eprintln!("error: signals cannot be received");
+        return ExitCode::FAILURE;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    running.stop().await;
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,261 @@
+//! Wires the data plane together and takes it down again.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use proto::v1;
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    config::{Parser, Snapshot, file, follow::Follower},
+    dispatch::Dispatch,
+    serve::{self, GRACE, Limits, Shared, admin},
+};
+
+/// How a data plane is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients are served.
+    pub listen: SocketAddr,
+    /// Where the operator looks in.
+    pub admin: SocketAddr,
+    /// Allow addresses other than loopback, though there is no authentication yet.
+    pub insecure_listen: bool,
+    /// URL of the control plane; none: serve `snapshot` alone.
+    pub control: Option<String>,
+    /// Serve this file without a control plane.
+    pub snapshot: Option<PathBuf>,
+    /// Where identity and the last good snapshot are kept.
+    pub state_dir: PathBuf,
+    /// Threads that serve; 0: one a core, at most 8.
+    pub threads: usize,
+    /// Requests waiting for a slot at most.
+    pub queue_max: usize,
+    /// How long one waits at most.
+    pub queue_wait: Duration,
+    /// Bytes of a request body at most, after decompression.
+    pub body_bytes_max: usize,
+    /// The control plane runs in this process: its store is accepted whatever its lineage.
+    pub trust_control: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8800)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 8802)),
+            insecure_listen: false,
+            control: None,
+            snapshot: None,
+            state_dir: state_dir(),
+            threads: 0,
+            queue_max: 10_000,
+            queue_wait: Duration::from_secs(300),
+            body_bytes_max: 64 * 1024 * 1024,
+            trust_control: false,
+        }
+    }
+}
+
+/// `$XDG_STATE_HOME/llmb`, else `~/.local/state/llmb`, else `llmb` here.
+#[must_use]
+pub fn state_dir() -> PathBuf {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_default()
+        .join("llmb")
+}
+
+/// Why a data plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nobody could be kept out.
+    #[error(
+        "{0} is not a loopback address and there is no authentication yet: add --insecure-listen to serve it all the same"
+    )]
+    Exposed(SocketAddr),
+    /// Neither given.
+    #[error("nothing to serve: give --control URL or --snapshot FILE")]
+    NoSource,
+    /// The state directory cannot be used.
+    #[error("the state directory {path} cannot be used: {source}")]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Another one is here.
+    #[error("another data plane runs on {0}: give this one a --state-dir of its own")]
+    Locked(PathBuf),
+    /// The snapshot given by hand cannot be used.
+    #[error("{0}")]
+    Snapshot(String),
+    /// An address cannot be bound.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// The system's word.
+        source: io::Error,
+    },
+}
+
+/// A running data plane.
+#[derive(Debug)]
+pub struct Running {
+    /// Where clients are served.
+    pub listen: SocketAddr,
+    /// Where the operator looks in.
+    pub admin: SocketAddr,
+    stop: watch::Sender<bool>,
+    ready: watch::Receiver<bool>,
+    threads: Vec<thread::JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: File,
+}
+
+impl Running {
+    /// Waits until there is a snapshot to serve by; false when there is none by the deadline.
+    pub async fn ready(&self, deadline: Duration) -> bool {
+        let mut ready = self.ready.clone();
+        let got = tokio::time::timeout(deadline, ready.wait_for(|ready| *ready)).await;
+        matches!(got, Ok(Ok(_)))
+    }
+
+    /// Stops accepting, lets running answers end within the grace, then ends.
+    pub async fn stop(self) {
+        // Receivers that are gone have stopped already.
+        let _ = self.stop.send(true);
+        let join = tokio::task::spawn_blocking(move || {
+            for thread in self.threads {
+                if thread.join().is_err() {
+                    tracing::error!("a serving thread had panicked");
+                }
+            }
+        });
+        if tokio::time::timeout(GRACE + Duration::from_secs(5), join).await.is_err() {
+            tracing::error!("the serving threads do not end");
+        }
+        for task in self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Starts a data plane on the current runtime and threads of its own.
+///
+/// # Errors
+/// [`StartError`], in words for the operator.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    for addr in [settings.listen, settings.admin] {
+        if !addr.ip().is_loopback() && !settings.insecure_listen {
+            return Err(StartError::Exposed(addr));
+        }
+    }
+    let folder = settings.state_dir.join("data");
+    let lock = lock(&folder)?;
+    let alone = settings.control.is_none();
+    let mut parser = Parser::new(settings.queue_max, alone);
+    let kept = folder.join("snapshot.json");
+    let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
+    let dispatch = Dispatch::new(random(), snapshot.fleet.clone());
+    let limits = Limits { body_bytes_max: settings.body_bytes_max, queue_wait: settings.queue_wait };
+    let incarnation = format!("{:016x}", random());
+    let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), limits, incarnation[..8].to_owned()));
+    let (stop, stopped) = watch::channel(false);
+    let threads = match settings.threads {
+        0 => thread::available_parallelism().map_or(2, usize::from).min(8),
+        count => count,
+    };
+    let bind = |addr| move |source| StartError::Listen { addr, source };
+    let (listen, threads) =
+        serve::start(settings.listen, threads, &shared, &stopped).map_err(bind(settings.listen))?;
+    let admin =
+        admin::start(settings.admin, shared.clone(), stopped.clone()).await.map_err(bind(settings.admin))?;
+    let (ready, is_ready) = watch::channel(current.is_some());
+    let mut tasks = vec![tokio::spawn(async move { dispatch.tick().await })];
+    if let Some(control) = settings.control {
+        let hello = hello(plane_id(&folder)?, incarnation, listen);
+        let trust = settings.trust_control;
+        let follower = Follower { control, shared, parser, kept, hello, trust, current, ready };
+        tasks.push(tokio::spawn(follower.run(stopped)));
+    }
+    tracing::info!(%listen, %admin, "data plane serves");
+    Ok(Running { listen, admin, stop, ready: is_ready, threads, tasks, _lock: lock })
+}
+
+fn hello(plane_id: String, incarnation: String, listen: SocketAddr) -> v1::Hello {
+    v1::Hello {
+        plane_id,
+        incarnation,
+        join: String::new(),
+        have: None,
+        serves: listen.to_string(),
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What is served until the control plane speaks: the file given, or the last good one.
+fn first_snapshot(
+    settings: &Settings,
+    kept: &Path,
+    parser: &mut Parser,
+) -> Result<(Option<v1::Snapshot>, Snapshot), StartError> {
+    let empty = || (None, Snapshot::empty(settings.queue_max));
+    let path = match (&settings.snapshot, &settings.control) {
+        (Some(path), None) => path,
+        (None, None) => return Err(StartError::NoSource),
+        (_, Some(_)) if !kept.exists() => return Ok(empty()),
+        (_, Some(_)) => kept,
+    };
+    let read = file::read(path).map_err(|error| error.to_string());
+    let parsed = read.and_then(|snapshot| {
+        let parsed = parser.parse(&snapshot).map_err(|faults| faults.join("\n"))?;
+        Ok((Some(snapshot), parsed))
+    });
+    match parsed {
+        Ok(found) => Ok(found),
+        Err(fault) if settings.control.is_some() => {
+            tracing::error!(fault, "the kept snapshot is not used; waiting for the control plane");
+            Ok(empty())
+        }
+        Err(fault) => Err(StartError::Snapshot(fault)),
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, StartError> {
+    let state = |source| StartError::State { path: folder.to_path_buf(), source };
+    fs::create_dir_all(folder).map_err(state)?;
+    let file = File::create(folder.join("lock")).map_err(state)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked(folder.to_path_buf())),
+        Err(TryLockError::Error(source)) => Err(state(source)),
+    }
+}
+
+/// The durable identity of this data plane, drawn at its first start.
+fn plane_id(folder: &Path) -> Result<String, StartError> {
+    let path = folder.join("plane-id");
+    if let Ok(id) = fs::read_to_string(&path)
+        && !id.trim().is_empty()
+    {
+        return Ok(id.trim().to_owned());
+    }
+    let id = format!("{:016x}", random());
+    fs::write(&path, &id).map_err(|source| StartError::State { path, source })?;
+    Ok(id)
+}
+
+fn random() -> u64 {
+    getrandom::u64().expect("the system gives random bytes")
+}

@@ -1,0 +1,242 @@
+//! Follows the control plane: takes snapshots, answers for each, keeps the last good one, and serves on without it.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use proto::v1::{self, follow_client::FollowClient, follow_down, follow_up};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
+
+use super::{Order, Parser, file, parse};
+use crate::serve::{Shared, stopped};
+
+/// A first reconnect comes after about this long; each next one after twice as long.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// A reconnect never comes later than this.
+const BACKOFF_MAX: Duration = Duration::from_secs(3);
+/// To connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A silent connection is tested this often.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+/// How often the load is looked at; it is sent when it changed.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
+/// How often credentials are read again.
+const CREDENTIALS_EVERY: Duration = Duration::from_secs(30);
+/// Messages on their way up at most.
+const UP_MAX: usize = 64;
+/// A snapshot at most.
+const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Who follows, and where.
+#[derive(Debug)]
+pub struct Follower {
+    /// URL of the control plane.
+    pub control: String,
+    /// Where snapshots go.
+    pub shared: Arc<Shared>,
+    /// Numbers the backends.
+    pub parser: Parser,
+    /// Where the last good snapshot is kept.
+    pub kept: PathBuf,
+    /// What it says of itself.
+    pub hello: v1::Hello,
+    /// Accept the snapshots of another store: it runs in this very process.
+    pub trust: bool,
+    /// The snapshot served now, as it came.
+    pub current: Option<v1::Snapshot>,
+    /// Set when there is one.
+    pub ready: watch::Sender<bool>,
+}
+
+/// Why a session with the control plane ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("the control plane cannot be reached: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the stream ended: {0}")]
+    Stream(#[from] tonic::Status),
+    #[error("the control plane closed the stream")]
+    Closed,
+    #[error("a health change does not fit onto the snapshot served: asking for a whole one")]
+    Gap,
+}
+
+impl Follower {
+    /// Follows until `stop` says so.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut pause = BACKOFF_MIN;
+        let mut told = false;
+        loop {
+            let began = tokio::time::Instant::now();
+            let ended = tokio::select! {
+                ended = self.session() => ended,
+                () = stopped(&mut stop) => return,
+            };
+            if began.elapsed() > BACKOFF_MAX {
+                (pause, told) = (BACKOFF_MIN, false);
+            }
+            if let Err(error) = ended {
+                if told {
+                    tracing::debug!(%error, "following again");
+                } else {
+                    tracing::warn!(%error, "serving on with the last good snapshot");
+                    told = true;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause.mul_f64(0.5 + chance())) => {}
+                () = stopped(&mut stop) => return,
+            }
+            pause = (pause * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn session(&mut self) -> Result<(), SessionError> {
+        let endpoint = Endpoint::from_shared(self.control.clone())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_EVERY)
+            .keep_alive_timeout(KEEPALIVE_EVERY)
+            .keep_alive_while_idle(true);
+        let mut client = FollowClient::connect(endpoint).await?.max_decoding_message_size(SNAPSHOT_BYTES_MAX);
+        let (up, messages) = mpsc::channel(UP_MAX);
+        let have = self.current.as_ref().and_then(|snapshot| snapshot.version.clone());
+        let hello = v1::Hello { have, ..self.hello.clone() };
+        send(&up, follow_up::Message::Hello(hello)).await?;
+        let mut down = client.follow(ReceiverStream::new(messages)).await?.into_inner();
+        tracing::info!(control = %self.control, "following");
+        let mut load = tokio::time::interval(LOAD_EVERY);
+        let mut credentials = tokio::time::interval(CREDENTIALS_EVERY);
+        let mut said = None;
+        loop {
+            tokio::select! {
+                message = down.message() => {
+                    let message = message?.and_then(|down| down.message).ok_or(SessionError::Closed)?;
+                    let answer = self.take(message)?;
+                    send(&up, answer).await?;
+                }
+                _ = load.tick() => {
+                    let now = self.load();
+                    if said.as_ref() != Some(&now) {
+                        send(&up, follow_up::Message::Load(now.clone())).await?;
+                        said = Some(now);
+                    }
+                }
+                _ = credentials.tick() => self.reread(),
+            }
+        }
+    }
+
+    /// Takes what came down; gives the answer for it.
+    fn take(&mut self, message: follow_down::Message) -> Result<follow_up::Message, SessionError> {
+        let snapshot = match message {
+            follow_down::Message::Snapshot(snapshot) => snapshot,
+            follow_down::Message::Health(change) => self.changed(change).ok_or(SessionError::Gap)?,
+        };
+        let version = snapshot.version.clone();
+        Ok(match self.offer(snapshot) {
+            Ok(()) => follow_up::Message::Ack(v1::Ack { version }),
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!(fault, "a snapshot is refused; the last good one stays");
+                }
+                follow_up::Message::Nack(v1::Nack { version, faults })
+            }
+        })
+    }
+
+    /// The current snapshot with new health.
+    fn changed(&self, change: v1::HealthChange) -> Option<v1::Snapshot> {
+        let mut snapshot = self.current.clone()?;
+        if snapshot.version != change.base {
+            return None;
+        }
+        snapshot.version = change.version;
+        for row in change.backends {
+            let backend = snapshot.backends.iter_mut().find(|backend| backend.name == row.name)?;
+            backend.health = row.health;
+            backend.reason = row.reason;
+        }
+        Some(snapshot)
+    }
+
+    fn offer(&mut self, snapshot: v1::Snapshot) -> Result<(), Vec<String>> {
+        let offered = snapshot.version.as_ref().map(parse::version).unwrap_or_default();
+        if let Some(current) = self.current.as_ref().and_then(|current| current.version.as_ref()) {
+            let current = parse::version(current);
+            match current.order(&offered) {
+                Order::Same => return Ok(()),
+                Order::Foreign if self.trust => {}
+                Order::Forward => {}
+                Order::Backward => {
+                    return Err(vec![format!(
+                        "{offered} is older than {current}, which this data plane serves: the control plane's store was \
+                         set back; to accept it, stop this data plane and remove {}",
+                        self.kept.display()
+                    )]);
+                }
+                Order::Foreign => {
+                    return Err(vec![format!(
+                        "{offered} is of another store than {current}, which this data plane serves; to accept it, \
+                         stop this data plane and remove {}",
+                        self.kept.display()
+                    )]);
+                }
+            }
+        }
+        self.install(snapshot)?;
+        tracing::info!(version = %offered, "serving a new snapshot");
+        Ok(())
+    }
+
+    fn install(&mut self, snapshot: v1::Snapshot) -> Result<(), Vec<String>> {
+        let parsed = Arc::new(self.parser.parse(&snapshot)?);
+        // The core learns of new backends before any request can name them.
+        self.shared.dispatch.adopt(parsed.fleet.clone());
+        self.shared.snapshot.store(parsed);
+        if let Err(error) = file::write(&self.kept, &snapshot) {
+            tracing::warn!(path = %self.kept.display(), %error, "the last good snapshot cannot be kept on disk");
+        }
+        self.current = Some(snapshot);
+        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        Ok(())
+    }
+
+    /// Secrets may have changed behind their names.
+    fn reread(&mut self) {
+        let Some(current) = &self.current else { return };
+        if current.backends.iter().any(|backend| !backend.credential.is_empty())
+            && let Ok(parsed) = self.parser.parse(current)
+        {
+            self.shared.dispatch.adopt(parsed.fleet.clone());
+            self.shared.snapshot.store(Arc::new(parsed));
+        }
+    }
+
+    fn load(&self) -> v1::Load {
+        let view = self.shared.dispatch.view();
+        let snapshot = self.shared.snapshot.load();
+        let backends = view
+            .backends
+            .iter()
+            .filter_map(|(id, row)| {
+                let name = snapshot.backend(*id)?.name.to_string();
+                Some(v1::BackendLoad { name, in_flight: row.busy + row.cooling, slots: row.slots })
+            })
+            .collect();
+        v1::Load { queued: u32::try_from(view.waiting).unwrap_or(u32::MAX), backends }
+    }
+}
+
+async fn send(up: &mpsc::Sender<v1::FollowUp>, message: follow_up::Message) -> Result<(), SessionError> {
+    up.send(v1::FollowUp { message: Some(message) }).await.map_err(|_| SessionError::Closed)
+}
+
+/// In [0, 1): spreads reconnects; nothing depends on its quality.
+fn chance() -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    f64::from(now.subsec_nanos() % 1_000_000) / 1e6
+}

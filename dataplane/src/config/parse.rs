@@ -1,0 +1,225 @@
+//! Turns a received snapshot into one that can be served, or says everything that is wrong with it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use proto::v1;
+use sched::{BackendId, Fleet, Span};
+use wire::Dialect;
+
+use super::{Backend, Kind, Model, Secret, Snapshot, Version};
+use crate::{
+    provider::Base,
+    route::{Rule, Table},
+};
+
+/// Distinct backend names that one process will ever number.
+const NAMES_MAX: usize = 1 << 20;
+
+/// Numbers backends by name, for the life of the process.
+#[derive(Debug)]
+pub struct Parser {
+    names: BTreeMap<String, BackendId>,
+    queue_max: usize,
+    /// No prober stands behind the snapshot: every backend counts as healthy and the slots are ours.
+    pub alone: bool,
+}
+
+impl Parser {
+    /// A parser whose fleets bound the queue by `queue_max` tickets.
+    #[must_use]
+    pub fn new(queue_max: usize, alone: bool) -> Self {
+        Self { names: BTreeMap::new(), queue_max, alone }
+    }
+
+    /// Converts `snapshot`.
+    ///
+    /// # Errors
+    /// Every fault, a sentence each; nothing of a faulty snapshot is used.
+    pub fn parse(&mut self, snapshot: &v1::Snapshot) -> Result<Snapshot, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut backends = Vec::with_capacity(snapshot.backends.len());
+        let mut seen = BTreeSet::new();
+        for row in &snapshot.backends {
+            if !seen.insert(row.name.as_str()) {
+                faults.push(format!("backends[{}]: the name appears twice", row.name));
+                continue;
+            }
+            if let Some(backend) = self.backend(row, &mut faults) {
+                backends.push((backend, row));
+            }
+        }
+        let rules = rules(&snapshot.routes, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let owner = snapshot.owner || self.alone;
+        Ok(self.join(snapshot, backends, rules, owner))
+    }
+
+    fn join(
+        &self,
+        snapshot: &v1::Snapshot,
+        rows: Vec<(Backend, &v1::SnapshotBackend)>,
+        rules: Vec<Rule>,
+        owner: bool,
+    ) -> Snapshot {
+        let mut fleet = Fleet { owner, queue_max: self.queue_max, backends: BTreeMap::new() };
+        let mut backends = Vec::with_capacity(rows.len());
+        for (backend, row) in rows {
+            fleet.backends.insert(
+                backend.id,
+                sched::Backend {
+                    slots: row.slots,
+                    priority: row.priority,
+                    max_input_tokens: (row.max_input_tokens > 0).then_some(row.max_input_tokens),
+                    healthy: backend.healthy,
+                    draining: backend.draining,
+                    release_grace: release_grace(backend.kind),
+                },
+            );
+            backends.push(Arc::new(backend));
+        }
+        let places = backends.iter().enumerate().map(|(place, backend)| (backend.id, place)).collect();
+        Snapshot {
+            version: snapshot.version.as_ref().map(version).unwrap_or_default(),
+            revision: snapshot.revision,
+            table: Table::new(rules, &backends),
+            backends,
+            fleet: Arc::new(fleet),
+            places,
+        }
+    }
+
+    fn backend(&mut self, row: &v1::SnapshotBackend, faults: &mut Vec<String>) -> Option<Backend> {
+        let place = format!("backends[{}]", row.name);
+        if row.name.is_empty() || row.name.len() > 63 {
+            faults.push(format!("{place}.name: {:?} is not allowed: 1 to 63 characters", row.name));
+        }
+        if row.slots == 0 {
+            faults.push(format!("{place}.slots: 0 is not allowed: at least 1"));
+        }
+        let ca_file = (!row.ca_file.is_empty()).then(|| PathBuf::from(&row.ca_file));
+        let base = match Base::parse(&row.url, ca_file) {
+            Ok(base) => Arc::new(base),
+            Err(problem) => {
+                faults.push(format!("{place}.url: {:?} is not allowed: {problem}", row.url));
+                return None;
+            }
+        };
+        let (credential, unreadable) = match credential(&row.credential) {
+            Ok(secret) => (secret, None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let probed = self.alone || row.health == v1::Health::Healthy as i32;
+        Some(Backend {
+            id: self.number(&row.name)?,
+            name: Arc::from(row.name.as_str()),
+            kind: kind(row.kind),
+            base,
+            credential,
+            dialects: row.dialects.iter().filter_map(|number| dialect(*number)).collect(),
+            models: row.models.iter().map(model).collect(),
+            healthy: probed && unreadable.is_none(),
+            draining: row.draining,
+            reason: unreadable.unwrap_or_else(|| row.reason.clone()),
+            priority: row.priority,
+        })
+    }
+
+    fn number(&mut self, name: &str) -> Option<BackendId> {
+        if let Some(id) = self.names.get(name) {
+            return Some(*id);
+        }
+        if self.names.len() >= NAMES_MAX {
+            tracing::error!(name, limit = NAMES_MAX, "too many backend names for one process: restart it");
+            return None;
+        }
+        let id = BackendId(u32::try_from(self.names.len()).expect("NAMES_MAX fits into 32 bits"));
+        self.names.insert(name.to_owned(), id);
+        Some(id)
+    }
+}
+
+/// How long an engine of this kind works on after its client has left (DESIGN.md, flow of a request).
+const fn release_grace(kind: Kind) -> Span {
+    match kind {
+        Kind::Llamacpp => Span(150_000),
+        Kind::Ollama | Kind::LmStudio => Span(250_000),
+        Kind::Vllm | Kind::Openai | Kind::Anthropic | Kind::Gemini | Kind::Unknown => Span(0),
+    }
+}
+
+fn rules(routes: &[v1::Route], faults: &mut Vec<String>) -> Vec<Rule> {
+    let mut rules = Vec::with_capacity(routes.len());
+    for route in routes {
+        match Rule::parse(route) {
+            Ok(rule) => rules.push(rule),
+            Err(problem) => faults.push(format!("routes[{}]: {problem}", route.name)),
+        }
+    }
+    rules
+}
+
+fn credential(text: &str) -> Result<Option<Secret>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let secret = if let Some(name) = text.strip_prefix("env:") {
+        std::env::var(name).map_err(|_| format!("credential: the variable {name} is not set here"))?
+    } else if let Some(path) = text.strip_prefix("file:") {
+        std::fs::read_to_string(path)
+            .map_err(|error| format!("credential: {path} cannot be read here: {error}"))?
+    } else {
+        return Err("credential: only env:NAME and file:PATH are allowed".to_owned());
+    };
+    let secret = secret.trim();
+    if secret.is_empty() || !secret.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
+        return Err(format!("credential: {text} holds no usable secret (visible ASCII, one line)"));
+    }
+    Ok(Some(Secret(secret.to_owned())))
+}
+
+fn model(row: &v1::Model) -> Model {
+    Model {
+        name: Arc::from(row.name.as_str()),
+        resident: row.resident,
+        context_length: (row.context_length > 0).then_some(row.context_length),
+        capabilities: row.capabilities.clone(),
+    }
+}
+
+/// The proto's version as ours.
+#[must_use]
+pub fn version(version: &v1::Version) -> Version {
+    Version { lineage: version.lineage.clone(), epoch: version.epoch, seq: version.seq }
+}
+
+fn kind(number: i32) -> Kind {
+    match v1::Kind::try_from(number).unwrap_or_default() {
+        v1::Kind::Unspecified => Kind::Unknown,
+        v1::Kind::Ollama => Kind::Ollama,
+        v1::Kind::LmStudio => Kind::LmStudio,
+        v1::Kind::Llamacpp => Kind::Llamacpp,
+        v1::Kind::Vllm => Kind::Vllm,
+        v1::Kind::Openai => Kind::Openai,
+        v1::Kind::Anthropic => Kind::Anthropic,
+        v1::Kind::Gemini => Kind::Gemini,
+    }
+}
+
+fn dialect(number: i32) -> Option<Dialect> {
+    match v1::Dialect::try_from(number).ok()? {
+        v1::Dialect::Unspecified => None,
+        v1::Dialect::OpenaiChat => Some(Dialect::OpenaiChat),
+        v1::Dialect::OpenaiResponses => Some(Dialect::OpenaiResponses),
+        v1::Dialect::OpenaiCompletions => Some(Dialect::OpenaiCompletions),
+        v1::Dialect::OpenaiEmbeddings => Some(Dialect::OpenaiEmbeddings),
+        v1::Dialect::AnthropicMessages => Some(Dialect::Anthropic),
+        v1::Dialect::GeminiContent => Some(Dialect::Gemini),
+        v1::Dialect::OllamaNative => Some(Dialect::Ollama),
+    }
+}

@@ -1,0 +1,200 @@
+//! The shell around the scheduling core: one short lock, a channel for those who wait, a clock for its wishes.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sched::{
+    Arrival, BackendId, Candidate, Class, Decision, Event, Fleet, Key, ModelId, Moment, Refusal, Scheduler,
+    SlotId, Span, TicketId, View,
+};
+use tokio::sync::{Notify, oneshot};
+
+mod lease;
+
+pub use lease::{Lease, Waiting};
+
+/// What a started ticket was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant {
+    /// Which of the candidates.
+    pub candidate: usize,
+    /// Where.
+    pub backend: BackendId,
+    /// Which of its slots.
+    pub slot: SlotId,
+}
+
+type Verdict = Result<Grant, Refusal>;
+
+/// A request as the core needs to know it.
+#[derive(Debug)]
+pub struct Wish {
+    /// Who asks.
+    pub key: u64,
+    /// Estimated.
+    pub prompt_tokens: u32,
+    /// Backends that may serve it, best guess of nothing: the core chooses.
+    pub candidates: Vec<BackendId>,
+    /// How long it may wait for a slot.
+    pub patience: Duration,
+}
+
+struct Core {
+    scheduler: Scheduler,
+    waiting: BTreeMap<TicketId, oneshot::Sender<Verdict>>,
+    next: u64,
+    wake: Option<Moment>,
+    out: Vec<Decision>,
+}
+
+/// The one scheduling core of this data plane.
+pub struct Dispatch {
+    core: Mutex<Core>,
+    clock: Notify,
+    start: Instant,
+}
+
+impl fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatch").finish_non_exhaustive()
+    }
+}
+
+impl Dispatch {
+    /// A core with chance drawn from `seed`.
+    #[must_use]
+    pub fn new(seed: u64, fleet: Arc<Fleet>) -> Arc<Self> {
+        let scheduler = Scheduler::new(seed, fleet);
+        let core = Core { scheduler, waiting: BTreeMap::new(), next: 0, wake: None, out: Vec::new() };
+        Arc::new(Self { core: Mutex::new(core), clock: Notify::new(), start: Instant::now() })
+    }
+
+    /// A panic inside the core would be a bug there; its state is still the best we have.
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        Moment(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Asks for a slot. Resolved at once when one is free or none can ever be.
+    pub fn arrive(self: &Arc<Self>, wish: Wish) -> Waiting {
+        let patience = Span(u64::try_from(wish.patience.as_micros()).unwrap_or(u64::MAX));
+        let model = ModelId(0);
+        let candidates =
+            wish.candidates.iter().map(|backend| Candidate { backend: *backend, model }).collect();
+        let mut core = self.core();
+        let now = self.now();
+        let ticket = TicketId(core.next);
+        core.next += 1;
+        let arrival = Arrival {
+            ticket,
+            key: Key(wish.key),
+            class: Class::Normal,
+            prompt_tokens: wish.prompt_tokens,
+            candidates,
+            deadline: now + patience,
+        };
+        let mut own = None;
+        self.run(&mut core, now, Event::Arrive(arrival), Some((ticket, &mut own)));
+        let verdict = match own {
+            Some(verdict) => Err(verdict),
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                core.waiting.insert(ticket, sender);
+                Ok(receiver)
+            }
+        };
+        Waiting::new(self.clone(), ticket, verdict)
+    }
+
+    /// Tells the core what happened.
+    pub fn tell(&self, event: Event) {
+        let mut core = self.core();
+        let now = self.now();
+        self.run(&mut core, now, event, None);
+    }
+
+    /// Swaps the fleet under running work.
+    pub fn adopt(&self, fleet: Arc<Fleet>) {
+        self.tell(Event::Adopt(fleet));
+    }
+
+    /// What the core does now.
+    pub fn view(&self) -> View {
+        self.core().scheduler.view()
+    }
+
+    /// How many wait in front of `ticket`; none when it does not wait.
+    pub fn position(&self, ticket: TicketId) -> Option<usize> {
+        self.core().scheduler.position(ticket)
+    }
+
+    fn leave(&self, ticket: TicketId) {
+        let mut core = self.core();
+        core.waiting.remove(&ticket);
+        let now = self.now();
+        self.run(&mut core, now, Event::Cancel { ticket }, None);
+    }
+
+    fn run(&self, core: &mut Core, now: Moment, event: Event, own: Option<(TicketId, &mut Option<Verdict>)>) {
+        let mut decisions = std::mem::take(&mut core.out);
+        core.scheduler.handle(now, event, &mut decisions);
+        let mut own = own;
+        let mut next = 0;
+        // A ticket whose client left between decision and delivery gives its slot back, which may start another.
+        while let Some(decision) = decisions.get(next) {
+            let (ticket, verdict) = split(decision);
+            next += 1;
+            if let Some((mine, slot)) = own.as_mut()
+                && *mine == ticket
+            {
+                **slot = Some(verdict);
+                continue;
+            }
+            let delivered = core.waiting.remove(&ticket).is_some_and(|sender| sender.send(verdict).is_ok());
+            if !delivered {
+                core.scheduler.handle(now, Event::Cancel { ticket }, &mut decisions);
+            }
+        }
+        decisions.clear();
+        core.out = decisions;
+        let wake = core.scheduler.next_wake();
+        if wake != core.wake {
+            core.wake = wake;
+            self.clock.notify_one();
+        }
+    }
+
+    /// Wakes the core when it wishes. Runs until dropped.
+    pub async fn tick(&self) {
+        loop {
+            let wake = self.core().wake;
+            let changed = self.clock.notified();
+            match wake {
+                None => changed.await,
+                Some(moment) => {
+                    let at = self.start + Duration::from_micros(moment.0);
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep_until(at.into()) => self.tell(Event::Wake),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn split(decision: &Decision) -> (TicketId, Verdict) {
+    match decision {
+        Decision::Start { ticket, candidate, backend, slot } => {
+            (*ticket, Ok(Grant { candidate: usize::from(*candidate), backend: *backend, slot: *slot }))
+        }
+        Decision::Refuse { ticket, why } => (*ticket, Err(why.clone())),
+    }
+}

@@ -1,0 +1,101 @@
+//! A slot held by one request, and the wait for one: both give back what they hold when dropped.
+
+use std::sync::Arc;
+
+use sched::{Event, Outcome, Refusal, TicketId, Usage};
+use tokio::sync::oneshot;
+
+use super::{Dispatch, Grant, Verdict};
+
+/// The wait for a slot. Dropped, it leaves the queue.
+#[derive(Debug)]
+pub struct Waiting {
+    dispatch: Arc<Dispatch>,
+    ticket: TicketId,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Decided(Verdict),
+    Queued(oneshot::Receiver<Verdict>),
+    Over,
+}
+
+impl Waiting {
+    pub(super) fn new(
+        dispatch: Arc<Dispatch>,
+        ticket: TicketId,
+        verdict: Result<oneshot::Receiver<Verdict>, Verdict>,
+    ) -> Self {
+        let state = match verdict {
+            Ok(receiver) => State::Queued(receiver),
+            Err(verdict) => State::Decided(verdict),
+        };
+        Self { dispatch, ticket, state }
+    }
+
+    /// True when it was answered without waiting.
+    #[must_use]
+    pub fn decided(&self) -> bool {
+        matches!(self.state, State::Decided(_))
+    }
+
+    /// Waits for the core's answer, which comes by the ticket's deadline at the latest.
+    ///
+    /// # Errors
+    /// Why the core refuses.
+    pub async fn slot(mut self) -> Result<(Lease, Grant), Refusal> {
+        let verdict = match &mut self.state {
+            State::Decided(verdict) => verdict.clone(),
+            // The sender lives in the core's table until it answers.
+            State::Queued(receiver) => receiver.await.unwrap_or(Err(Refusal::NoCandidate)),
+            State::Over => Err(Refusal::NoCandidate),
+        };
+        self.state = State::Over;
+        let grant = verdict?;
+        let lease = Lease {
+            dispatch: self.dispatch.clone(),
+            ticket: self.ticket,
+            outcome: Outcome::Unsent,
+            usage: Usage::default(),
+        };
+        Ok((lease, grant))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let held = match self.state {
+            State::Queued(_) | State::Decided(Ok(_)) => true,
+            State::Decided(Err(_)) | State::Over => false,
+        };
+        if held {
+            self.dispatch.leave(self.ticket);
+        }
+    }
+}
+
+/// A slot held by one request. Dropped, it reports how the request ended.
+#[derive(Debug)]
+pub struct Lease {
+    dispatch: Arc<Dispatch>,
+    ticket: TicketId,
+    /// What the core is told at the end. Begins as [`Outcome::Unsent`].
+    pub outcome: Outcome,
+    /// What the server reported.
+    pub usage: Usage,
+}
+
+impl Lease {
+    /// The first byte of content has come.
+    pub fn first_token(&self) {
+        self.dispatch.tell(Event::FirstToken { ticket: self.ticket });
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.dispatch.tell(Event::Finish { ticket: self.ticket, outcome: self.outcome, usage: self.usage });
+    }
+}

@@ -1,0 +1,180 @@
+//! How a provider is reached: its base URL, its login, and which headers travel.
+
+use std::path::PathBuf;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use wire::Dialect;
+
+use crate::config::{Backend, Kind, Secret};
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Base {
+    /// TLS.
+    pub https: bool,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// As the `host` header says it.
+    pub authority: String,
+    /// Before every path; empty or "/something".
+    pub prefix: String,
+    /// The authority that vouches for it, instead of the system's roots.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Base {
+    /// Reads an http or https URL.
+    ///
+    /// # Errors
+    /// What is allowed, in words.
+    pub fn parse(url: &str, ca_file: Option<PathBuf>) -> Result<Self, String> {
+        let uri: http::Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err("http or https".to_owned()),
+        };
+        let authority = uri.authority().ok_or("a host is missing")?;
+        if authority.as_str().contains('@') {
+            return Err("user info does not belong into a URL".to_owned());
+        }
+        if uri.query().is_some() {
+            return Err("a query does not belong into a base URL".to_owned());
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err("a host is missing".to_owned());
+        }
+        let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let prefix = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self { https, host, port, authority: authority.as_str().to_owned(), prefix, ca_file })
+    }
+}
+
+/// Headers of a client that never travel on: hop-by-hop, its credentials, and what we set ourselves (WIRE.md §7.2).
+const REQUEST_STAYS: [&str; 21] = [
+    "host",
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "accept-encoding",
+    "content-length",
+    "content-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "forwarded",
+    "anthropic-dangerous-direct-browser-access",
+];
+
+/// Headers of a server that concern one hop alone.
+const ANSWER_STAYS: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn stays(list: &[&str], connection: Option<&str>, name: &HeaderName) -> bool {
+    let name = name.as_str();
+    list.contains(&name)
+        || name.starts_with("x-forwarded-")
+        || connection
+            .is_some_and(|named| named.split(',').any(|token| token.trim().eq_ignore_ascii_case(name)))
+}
+
+/// The headers to send to `backend` for a client's request of `dialect`.
+pub fn request_headers(client: &HeaderMap, backend: &Backend, dialect: Dialect) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(client.len() + 4);
+    let connection = client.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+    for (name, value) in client {
+        if !stays(&REQUEST_STAYS, connection, name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if let Ok(host) = HeaderValue::from_str(&backend.base.authority) {
+        headers.insert(header::HOST, host);
+    }
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if !client.contains_key(header::CONTENT_TYPE) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if dialect == Dialect::Anthropic && !client.contains_key("anthropic-version") {
+        headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    }
+    if let Some(secret) = &backend.credential {
+        login(&mut headers, backend.kind, dialect, secret);
+    }
+    headers
+}
+
+/// Presents the product's own credential as the kind wants it.
+fn login(headers: &mut HeaderMap, kind: Kind, dialect: Dialect, secret: &Secret) {
+    let plain = HeaderValue::from_str(&secret.0);
+    let bearer = HeaderValue::from_str(&format!("Bearer {}", secret.0));
+    let (Ok(mut plain), Ok(mut bearer)) = (plain, bearer) else { return };
+    plain.set_sensitive(true);
+    bearer.set_sensitive(true);
+    match (kind, dialect) {
+        (Kind::Anthropic, _) => {
+            headers.insert("x-api-key", plain);
+        }
+        (Kind::Gemini, Dialect::Gemini) => {
+            headers.insert("x-goog-api-key", plain);
+        }
+        _ => {
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+    }
+}
+
+/// The headers of an answer that reach the client. `length_kept` says that the body keeps its length.
+pub fn answer_headers(server: &HeaderMap, length_kept: bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(server.len() + 5);
+    let connection = server.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+    for (name, value) in server {
+        let dropped_length = !length_kept && *name == header::CONTENT_LENGTH;
+        if !dropped_length && !stays(&ANSWER_STAYS, connection, name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Base;
+
+    #[test]
+    fn bases() {
+        let base = Base::parse("http://[::1]:11434/ollama/", None).unwrap();
+        assert_eq!((base.host.as_str(), base.port, base.prefix.as_str()), ("::1", 11434, "/ollama"));
+        assert_eq!(base.authority, "[::1]:11434");
+        let base = Base::parse("https://api.example.com", None).unwrap();
+        assert_eq!((base.https, base.port, base.prefix.as_str()), (true, 443, ""));
+        for (url, word) in [
+            ("ftp://x", "http or https"),
+            ("x", "http or https"),
+            ("http://u:p@x", "user info"),
+            ("http://x/?a", "query"),
+        ] {
+            assert!(Base::parse(url, None).unwrap_err().contains(word), "{url}");
+        }
+    }
+}

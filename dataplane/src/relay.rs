@@ -1,0 +1,251 @@
+//! The way back: an answer's bytes as they come, with back-pressure, watched by a tap and never touched.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use sched::Outcome;
+use tokio::time::Sleep;
+use wire::{Fault, Framing, Operation, Tap, UsageStrip};
+
+use crate::{
+    config::Backend,
+    dispatch::Lease,
+    serve::Shared,
+    upstream::{Pool, Wire},
+};
+
+/// Between two chunks of an answer.
+pub const GAP_MAX: Duration = Duration::from_secs(300);
+
+/// Why an answer is cut: the client's connection is aborted, so that nothing looks complete.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer of backend {backend} broke off: {what}")]
+pub struct Cut {
+    backend: String,
+    what: String,
+}
+
+/// What an answer is relayed with.
+#[derive(Debug)]
+pub struct Passage {
+    /// Of the whole data plane.
+    pub shared: Arc<Shared>,
+    /// Of this thread.
+    pub pool: Rc<Pool>,
+    /// Who answers.
+    pub backend: Arc<Backend>,
+    /// What was asked.
+    pub operation: Operation,
+    /// How the answer is framed.
+    pub framing: Framing,
+    /// For error frames.
+    pub request_id: String,
+    /// When the client's request came.
+    pub arrival: Instant,
+    /// The answer's bytes can be read, and it is a success: its end can be judged.
+    pub judged: bool,
+    /// Takes out the usage chunk that the client did not ask for.
+    pub strip: bool,
+    /// The status that the client sees.
+    pub status: u16,
+}
+
+/// An answer on its way to a client.
+#[derive(Debug)]
+pub struct Relay {
+    passage: Passage,
+    upstream: Incoming,
+    wire: Option<Wire>,
+    lease: Option<Lease>,
+    tap: Tap,
+    strip: Option<UsageStrip>,
+    ready: VecDeque<Bytes>,
+    scratch: Vec<Bytes>,
+    gap: Pin<Box<Sleep>>,
+    first: bool,
+    end: Option<Result<(), Cut>>,
+}
+
+impl Relay {
+    /// Relays `upstream`, of which `seen` has been read already.
+    #[must_use]
+    pub fn new(
+        passage: Passage,
+        upstream: Incoming,
+        seen: Vec<Bytes>,
+        wire: Wire,
+        lease: Option<Lease>,
+    ) -> Self {
+        let mut relay = Self {
+            tap: Tap::new(passage.operation, passage.framing),
+            strip: passage.strip.then(UsageStrip::new),
+            passage,
+            upstream,
+            wire: Some(wire),
+            lease,
+            ready: VecDeque::new(),
+            scratch: Vec::new(),
+            gap: Box::pin(tokio::time::sleep(GAP_MAX)),
+            first: false,
+            end: None,
+        };
+        for chunk in seen {
+            relay.take(chunk);
+        }
+        if relay.upstream.is_end_stream() {
+            relay.finish();
+        }
+        relay
+    }
+
+    fn take(&mut self, chunk: Bytes) {
+        if self.passage.judged {
+            self.tap.feed(&chunk);
+            if !self.first && self.tap.report().content {
+                self.first = true;
+                self.passage.shared.report.first_token(&self.passage.backend.name, self.passage.arrival);
+                if let Some(lease) = &self.lease {
+                    lease.first_token();
+                }
+            }
+        }
+        match &mut self.strip {
+            Some(strip) => {
+                strip.feed(chunk, &mut self.scratch);
+                self.ready.extend(self.scratch.drain(..));
+            }
+            None => self.ready.push_back(chunk),
+        }
+    }
+
+    /// The server ended the body.
+    fn finish(&mut self) {
+        self.tap.finish();
+        if let Some(strip) = &mut self.strip {
+            strip.finish(&mut self.scratch);
+            self.ready.extend(self.scratch.drain(..));
+        }
+        let streamed = self.passage.framing != Framing::Whole;
+        if self.passage.judged && streamed && !self.tap.report().complete {
+            if self.tap.report().error.is_some() {
+                // The server said itself that it failed, in the client's dialect.
+                return self.settle(Outcome::Failed);
+            }
+            return self.fail("it ended without its last event".to_owned());
+        }
+        if let Some(wire) = self.wire.take() {
+            self.passage.pool.put(wire);
+        }
+        self.settle(Outcome::Done);
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        self.end = Some(Ok(()));
+        self.wire = None;
+        self.release(outcome);
+        let usage = &self.tap.report().usage;
+        let Passage { backend, shared, operation, status, .. } = &self.passage;
+        shared.report.usage(&backend.name, usage);
+        shared.report.ended(operation.name(), &backend.name, *status);
+        let total_ms = u64::try_from(self.passage.arrival.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(
+            request_id = %self.passage.request_id, backend = %backend.name, operation = operation.name(), status,
+            total_ms, prompt_tokens = usage.prompt, cached_tokens = usage.cached, output_tokens = usage.output,
+            "answered"
+        );
+    }
+
+    /// The answer broke off: the dialect's error frame where it has one, else an aborted connection.
+    fn fail(&mut self, what: String) {
+        self.wire = None;
+        self.release(Outcome::Failed);
+        let Passage { backend, shared, operation, framing, request_id, .. } = &self.passage;
+        tracing::warn!(%request_id, backend = %backend.name, what, "an answer broke off");
+        shared.report.ended(operation.name(), &backend.name, 502);
+        let fault = Fault::Truncated { backend: backend.name.to_string() };
+        let frame = match framing {
+            Framing::Whole => None,
+            framing => fault.in_stream(operation.dialect(), *framing, request_id),
+        };
+        self.end = Some(match frame {
+            Some(frame) if self.passage.judged => {
+                self.ready.push_back(Bytes::from(frame));
+                Ok(())
+            }
+            _ => Err(Cut { backend: backend.name.to_string(), what }),
+        });
+    }
+
+    fn release(&mut self, outcome: Outcome) {
+        let Some(mut lease) = self.lease.take() else { return };
+        let narrow = |count: Option<u64>| count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let usage = &self.tap.report().usage;
+        lease.outcome = outcome;
+        lease.usage = sched::Usage {
+            cached: narrow(usage.cached),
+            prompt: narrow(usage.prompt),
+            output: narrow(usage.output),
+        };
+    }
+
+    /// The next bytes for the client.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+            match &mut self.end {
+                Some(Ok(())) => return Poll::Ready(None),
+                Some(end @ Err(_)) => {
+                    let cut = std::mem::replace(end, Ok(()));
+                    return Poll::Ready(cut.err().map(Err));
+                }
+                None => {}
+            }
+            match Pin::new(&mut self.upstream).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        self.take(chunk);
+                        self.gap.as_mut().reset(tokio::time::Instant::now() + GAP_MAX);
+                    }
+                    if self.upstream.is_end_stream() {
+                        self.finish();
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.fail(format!("its connection broke: {error}")),
+                Poll::Ready(None) => self.finish(),
+                Poll::Pending => {
+                    if std::future::Future::poll(self.gap.as_mut(), cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.fail(format!("nothing came for {} s", GAP_MAX.as_secs()));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Relay {
+    /// The client left, or took all it wanted: the upstream connection closes at once.
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        if self.tap.report().complete {
+            self.settle(Outcome::Done);
+        } else {
+            self.passage.shared.report.left();
+            self.wire = None;
+            self.release(Outcome::Aborted);
+        }
+    }
+}

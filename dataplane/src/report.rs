@@ -1,0 +1,146 @@
+//! Counters and histograms of this data plane, in the OpenMetrics text form.
+
+use std::{
+    sync::atomic::AtomicU64,
+    time::{Duration, Instant},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use sched::View;
+
+use crate::config::Snapshot;
+
+/// Seconds.
+const BUCKETS: [f64; 15] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Who served, and how it ended. Backends are bounded by the configuration, the rest by enums.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    operation: &'static str,
+    backend: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tokens {
+    backend: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct At {
+    backend: String,
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+/// What this data plane counts.
+#[derive(Debug)]
+pub struct Report {
+    registry: Registry,
+    requests: Family<Ended, Counter>,
+    tokens: Family<Tokens, Counter>,
+    queue_seconds: Family<At, Histogram, fn() -> Histogram>,
+    ttft_seconds: Family<At, Histogram, fn() -> Histogram>,
+    cancelled: Counter,
+    waiting: Gauge,
+    slots: Family<At, Gauge>,
+    busy: Family<At, Gauge>,
+    up: Family<At, Gauge>,
+    revision: Gauge<u64, AtomicU64>,
+}
+
+impl Report {
+    /// All counters at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("llmb");
+        let mut report = Self {
+            registry: Registry::default(),
+            requests: Family::default(),
+            tokens: Family::default(),
+            queue_seconds: Family::new_with_constructor(histogram),
+            ttft_seconds: Family::new_with_constructor(histogram),
+            cancelled: Counter::default(),
+            waiting: Gauge::default(),
+            slots: Family::default(),
+            busy: Family::default(),
+            up: Family::default(),
+            revision: Gauge::default(),
+        };
+        registry.register("requests", "Requests answered, by status", report.requests.clone());
+        registry.register("tokens", "Tokens as reported by backends", report.tokens.clone());
+        let queue = report.queue_seconds.clone();
+        registry.register_with_unit("queue", "Wait for a slot", Unit::Seconds, queue);
+        let ttft = report.ttft_seconds.clone();
+        registry.register_with_unit("ttft", "Arrival to first content byte", Unit::Seconds, ttft);
+        registry.register("cancelled", "Clients that left before the end", report.cancelled.clone());
+        registry.register("waiting", "Requests in the queue", report.waiting.clone());
+        registry.register("slots", "Slots of a backend", report.slots.clone());
+        registry.register("slots_busy", "Slots in use or cooling down", report.busy.clone());
+        registry.register("backend_up", "1 when healthy", report.up.clone());
+        registry.register("revision", "Revision of the configuration served by", report.revision.clone());
+        report.registry = registry;
+        report
+    }
+
+    /// A request was answered.
+    pub fn ended(&self, operation: &'static str, backend: &str, status: u16) {
+        self.requests.get_or_create(&Ended { operation, backend: backend.to_owned(), status }).inc();
+    }
+
+    /// A client left before the end.
+    pub fn left(&self) {
+        self.cancelled.inc();
+    }
+
+    /// A request got its slot at `backend` after `wait`.
+    pub fn queued(&self, backend: &str, wait: Duration) {
+        self.queue_seconds.get_or_create(&At { backend: backend.to_owned() }).observe(wait.as_secs_f64());
+    }
+
+    /// The first content byte of a request that arrived at `arrival`.
+    pub fn first_token(&self, backend: &str, arrival: Instant) {
+        let elapsed = arrival.elapsed().as_secs_f64();
+        self.ttft_seconds.get_or_create(&At { backend: backend.to_owned() }).observe(elapsed);
+    }
+
+    /// What a backend reported at the end of an answer.
+    pub fn usage(&self, backend: &str, usage: &wire::Usage) {
+        let kinds = [("prompt", usage.prompt), ("cached", usage.cached), ("output", usage.output)];
+        for (kind, count) in kinds {
+            if let Some(count) = count {
+                self.tokens.get_or_create(&Tokens { backend: backend.to_owned(), kind }).inc_by(count);
+            }
+        }
+    }
+
+    /// Everything as OpenMetrics text.
+    #[must_use]
+    pub fn render(&self, snapshot: &Snapshot, view: &View) -> String {
+        self.waiting.set(i64::try_from(view.waiting).unwrap_or(i64::MAX));
+        self.revision.set(snapshot.revision);
+        // Backends that are gone must not be shown for ever.
+        self.slots.clear();
+        self.busy.clear();
+        self.up.clear();
+        for (id, row) in &view.backends {
+            let Some(backend) = snapshot.backend(*id) else { continue };
+            let at = At { backend: backend.name.to_string() };
+            self.slots.get_or_create(&at).set(i64::from(row.slots));
+            self.busy.get_or_create(&at).set(i64::from(row.busy + row.cooling));
+            self.up.get_or_create(&at).set(i64::from(backend.healthy));
+        }
+        let mut out = String::new();
+        // Writing into a String cannot fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}

@@ -1,0 +1,254 @@
+//! From a requested model name to the backends that may serve it, and under which name there.
+
+use std::{collections::HashMap, sync::Arc};
+
+use proto::v1;
+use wire::{Dialect, Pattern};
+
+use crate::config::Backend;
+
+/// Candidates of one request at most.
+pub const CANDIDATES_MAX: usize = 1024;
+/// Models named in the hint of an unknown name.
+const HINT_MAX: usize = 8;
+
+/// How bytes travel to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Client and server speak the same dialect: the client's bytes, with the edits of `wire::edits` alone.
+    Pass,
+}
+
+/// A backend that may serve a request.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Which.
+    pub backend: Arc<Backend>,
+    /// The model's name there.
+    pub model: Arc<str>,
+    /// How the bytes get there.
+    pub lane: Lane,
+}
+
+/// Why a name has no candidates.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No route and no backend knows it.
+    Unknown {
+        /// What exists instead, or which route led nowhere.
+        hint: String,
+    },
+    /// It exists, but only behind other dialects.
+    OtherDialect {
+        /// The dialects that its backends speak.
+        spoken: Vec<Dialect>,
+    },
+}
+
+/// What a rule matches.
+#[derive(Debug)]
+enum Match {
+    Exact(String),
+    Pattern(Box<Pattern>),
+}
+
+/// A validated route.
+#[derive(Debug)]
+pub struct Rule {
+    name: String,
+    matches: Match,
+    targets: Vec<Target>,
+}
+
+#[derive(Debug)]
+struct Target {
+    model: String,
+    backend: Option<String>,
+}
+
+impl Rule {
+    /// Converts a route of a snapshot.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence.
+    pub fn parse(route: &v1::Route) -> Result<Self, String> {
+        let matches = match &route.r#match {
+            Some(v1::route::Match::Exact(name)) if !name.is_empty() => Match::Exact(name.clone()),
+            Some(v1::route::Match::Pattern(text)) => {
+                let pattern = Pattern::new(text).map_err(|fault| format!("pattern: {fault}"))?;
+                for target in &route.targets {
+                    pattern.check_template(&target.model).map_err(|fault| format!("targets: {fault}"))?;
+                }
+                Match::Pattern(Box::new(pattern))
+            }
+            _ => return Err("one of exact and pattern must be set".to_owned()),
+        };
+        if route.targets.is_empty() {
+            return Err("targets: at least one is needed".to_owned());
+        }
+        let targets = route
+            .targets
+            .iter()
+            .map(|target| Target {
+                model: target.model.clone(),
+                backend: (!target.backend.is_empty()).then(|| target.backend.clone()),
+            })
+            .collect();
+        Ok(Self { name: route.name.clone(), matches, targets })
+    }
+
+    /// The model names at backends that `requested` becomes, in order; none when the rule does not match.
+    fn expand(&self, requested: &str) -> Option<Vec<(String, Option<&str>)>> {
+        self.targets
+            .iter()
+            .map(|target| Some((self.model(requested, &target.model)?, target.backend.as_deref())))
+            .collect()
+    }
+
+    fn model(&self, requested: &str, template: &str) -> Option<String> {
+        match &self.matches {
+            Match::Exact(name) if name == requested && template.is_empty() => Some(requested.to_owned()),
+            Match::Exact(name) => (name == requested).then(|| template.to_owned()),
+            Match::Pattern(pattern) => pattern.expand(requested, template),
+        }
+    }
+}
+
+/// Every rule and every served model, indexed.
+#[derive(Debug, Default)]
+pub struct Table {
+    exact: HashMap<String, Rule>,
+    patterns: Vec<Rule>,
+    /// Served model names to the backends that serve them, in order of backend name.
+    served: HashMap<Arc<str>, Vec<Arc<Backend>>>,
+    backends: HashMap<Arc<str>, Arc<Backend>>,
+}
+
+impl Table {
+    /// Indexes `rules` (in the order in which they are tried) over `backends`.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>, backends: &[Arc<Backend>]) -> Self {
+        let mut table = Self::default();
+        for rule in rules {
+            match &rule.matches {
+                Match::Exact(name) => {
+                    table.exact.entry(name.clone()).or_insert(rule);
+                }
+                Match::Pattern(_) => table.patterns.push(rule),
+            }
+        }
+        for backend in backends {
+            table.backends.insert(backend.name.clone(), backend.clone());
+            for model in &backend.models {
+                let holders = table.served.entry(model.name.clone()).or_default();
+                if !holders.last().is_some_and(|last| last.id == backend.id) {
+                    holders.push(backend.clone());
+                }
+            }
+        }
+        table
+    }
+
+    /// Names that clients may ask for without a backend of that name: those of exact routes.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.exact.keys().map(String::as_str)
+    }
+
+    /// The backends that may serve `requested` to a client of `dialect`.
+    ///
+    /// An exact route comes first, then the name as served, then the patterns in their order; the first of these that
+    /// matches decides. Names without a tag stand for `:latest`, as Ollama's do.
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub fn candidates(&self, requested: &str, dialect: Dialect) -> Result<Vec<Candidate>, NoRoute> {
+        let (found, rule) = self.find(requested);
+        if found.is_empty() {
+            return Err(NoRoute::Unknown { hint: self.hint(rule) });
+        }
+        let mut spoken: Vec<Dialect> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (backend, model) in found {
+            if !backend.dialects.contains(&dialect) {
+                spoken.extend(&backend.dialects);
+            } else if candidates.len() < CANDIDATES_MAX
+                && !candidates.iter().any(|other| other.backend.id == backend.id)
+            {
+                candidates.push(Candidate { backend, model, lane: Lane::Pass });
+            }
+        }
+        if candidates.is_empty() {
+            spoken.sort_unstable();
+            spoken.dedup();
+            return Err(NoRoute::OtherDialect { spoken });
+        }
+        Ok(candidates)
+    }
+
+    fn find(&self, requested: &str) -> (Vec<(Arc<Backend>, Arc<str>)>, Option<&Rule>) {
+        if let Some(rule) = self.exact.get(requested) {
+            return (self.follow(rule, requested), Some(rule));
+        }
+        let served = self.serving(requested);
+        if !served.is_empty() {
+            return (served, None);
+        }
+        match self.patterns.iter().find(|rule| rule.expand(requested).is_some()) {
+            Some(rule) => (self.follow(rule, requested), Some(rule)),
+            None => (Vec::new(), None),
+        }
+    }
+
+    fn follow(&self, rule: &Rule, requested: &str) -> Vec<(Arc<Backend>, Arc<str>)> {
+        let mut found = Vec::new();
+        for (model, backend) in rule.expand(requested).unwrap_or_default() {
+            match backend {
+                // A backend named by the operator is believed to serve the model, listed or not.
+                Some(name) => {
+                    if let Some(backend) = self.backends.get(name) {
+                        let listed = self.serving(&model).into_iter().find(|(at, _)| at.id == backend.id);
+                        let model = listed.map_or_else(|| Arc::from(model.as_str()), |(_, model)| model);
+                        found.push((backend.clone(), model));
+                    }
+                }
+                None => found.extend(self.serving(&model)),
+            }
+        }
+        found
+    }
+
+    /// Who serves a model of this name, and how it is spelt there.
+    fn serving(&self, name: &str) -> Vec<(Arc<Backend>, Arc<str>)> {
+        let other = match name.strip_suffix(":latest") {
+            Some(short) => short.to_owned(),
+            None => format!("{name}:latest"),
+        };
+        let mut found: Vec<(Arc<Backend>, Arc<str>)> = Vec::new();
+        for spelling in [name, other.as_str()] {
+            if let Some((model, holders)) = self.served.get_key_value(spelling) {
+                for holder in holders {
+                    if !found.iter().any(|(at, _)| at.id == holder.id) {
+                        found.push((holder.clone(), model.clone()));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn hint(&self, rule: Option<&Rule>) -> String {
+        if let Some(rule) = rule {
+            return format!("route {:?} matches, but no backend serves what it leads to", rule.name);
+        }
+        let mut names: Vec<&str> = self.served.keys().map(AsRef::as_ref).chain(self.aliases()).collect();
+        names.sort_unstable();
+        names.dedup();
+        match names.len() {
+            0 => "no backend serves any model yet".to_owned(),
+            count if count > HINT_MAX => {
+                format!("served are {}, and {} more", names[..HINT_MAX].join(", "), count - HINT_MAX)
+            }
+            _ => format!("served are {}", names.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The listener that clients talk to: one current-thread runtime a core, each with its own connection pool.
+
+use std::{
+    convert::Infallible,
+    hash::{BuildHasher as _, RandomState},
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+    sync::watch,
+    task::{JoinSet, LocalSet},
+};
+
+use crate::{
+    config::Snapshot,
+    dispatch::Dispatch,
+    report::Report,
+    upstream::{Pool, Tls},
+};
+
+pub mod admin;
+mod body;
+mod call;
+mod intake;
+mod local;
+mod target;
+
+pub use body::Body;
+
+/// A client has this long to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// Headers of one request at most.
+const HEADERS_MAX: usize = 128;
+/// Read buffer of one connection at most.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// How often idle upstream connections are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// Running answers have this long to end when the process stops.
+pub const GRACE: Duration = Duration::from_secs(30);
+/// After a failed accept (no descriptors left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What bounds a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a request body, after decompression.
+    pub body_bytes_max: usize,
+    /// In the queue.
+    pub queue_wait: Duration,
+}
+
+/// What all threads share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The one truth.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The scheduling core.
+    pub dispatch: Arc<Dispatch>,
+    /// Counters.
+    pub report: Report,
+    /// Bounds.
+    pub limits: Limits,
+    keys: RandomState,
+    ids: AtomicU64,
+    id_prefix: String,
+}
+
+impl Shared {
+    /// State of a data plane whose requests are numbered behind `id_prefix`.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, dispatch: Arc<Dispatch>, limits: Limits, id_prefix: String) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            dispatch,
+            report: Report::new(),
+            limits,
+            keys: RandomState::new(),
+            ids: AtomicU64::new(0),
+            id_prefix,
+        }
+    }
+
+    fn request_id(&self) -> String {
+        format!("req_{}{:08x}", self.id_prefix, self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Who asks: the hash of the credential presented, else of the peer's address.
+    fn key(&self, headers: &HeaderMap, peer: IpAddr) -> u64 {
+        let presented = ["authorization", "x-api-key", "api-key", "x-goog-api-key"]
+            .iter()
+            .filter_map(|name| headers.get(*name))
+            .find(|value| !value.is_empty());
+        match presented {
+            Some(value) => self.keys.hash_one(value.as_bytes()),
+            None => self.keys.hash_one(peer),
+        }
+    }
+}
+
+/// What one thread works with.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    pool: Rc<Pool>,
+}
+
+/// Binds and serves on `threads` threads until `stop` says so, then for [`GRACE`] at most.
+///
+/// # Errors
+/// The system's word when the address cannot be bound or a thread not started.
+pub fn start(
+    listen: SocketAddr,
+    threads: usize,
+    shared: &Arc<Shared>,
+    stop: &watch::Receiver<bool>,
+) -> io::Result<(SocketAddr, Vec<thread::JoinHandle<()>>)> {
+    let listener = std::net::TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    let tls = Arc::new(Tls::default());
+    let mut handles = Vec::with_capacity(threads);
+    for number in 0..threads.max(1) {
+        let (listener, shared, tls, stop) =
+            (listener.try_clone()?, shared.clone(), tls.clone(), stop.clone());
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            let local = LocalSet::new();
+            let worker = Rc::new(Worker { shared, pool: Pool::new(tls) });
+            local.block_on(&runtime, accept(listener, worker, stop));
+        };
+        handles.push(thread::Builder::new().name(format!("serve-{number}")).spawn(run)?);
+    }
+    Ok((bound, handles))
+}
+
+async fn accept(listener: std::net::TcpListener, worker: Rc<Worker>, mut stop: watch::Receiver<bool>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the listener cannot be used"),
+    };
+    let mut connections = JoinSet::new();
+    let told = stop.clone();
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => break,
+            _ = sweep.tick() => worker.pool.sweep(),
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn_local(connection(stream, peer, worker.clone(), told.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, drained).await.is_err() {
+        tracing::warn!(grace_s = GRACE.as_secs(), "answers still running at the end of the grace are cut");
+    }
+}
+
+/// Returns when the process shall stop; a sender that is gone means the same.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    worker: Rc<Worker>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let worker = worker.clone();
+        async move { Ok::<Response<Body>, Infallible>(target::answer(&worker, request, peer.ip()).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, %peer, "a client's connection ended");
+    }
+}

@@ -1,0 +1,121 @@
+//! Answers that need no backend: model lists, liveness, and everything that is not a call.
+
+use std::collections::BTreeMap;
+
+use http::Response;
+use wire::{Dialect, Fault, ListStyle, Listed, Target, list};
+
+use super::{
+    Body, Shared,
+    target::{Inquiry, fault, json, typed},
+};
+use crate::config::{Backend, Snapshot};
+
+/// What clients of Ollama expect at its root.
+const ROOT: &str = "Ollama is running";
+
+/// Answers what is not a call.
+pub fn answer(shared: &Shared, inquiry: &Inquiry, target: &Target, path: &str) -> Response<Body> {
+    let snapshot = shared.snapshot.load();
+    match target {
+        Target::Models { style } => json(200, list::models(&listed(&snapshot), *style)),
+        Target::Model { id, style } => one(&snapshot, id, *style, inquiry),
+        Target::Tags => json(200, list::tags(&listed(&snapshot))),
+        Target::Ps => json(200, list::ps(&listed(&snapshot))),
+        Target::OllamaVersion => json(200, list::ollama_version()),
+        Target::LmStudioModels => json(200, list::lmstudio(&listed(&snapshot))),
+        Target::Root => typed(200, "text/plain; charset=utf-8", ROOT),
+        Target::Live => typed(200, "text/plain; charset=utf-8", "ok\n"),
+        Target::Ready => ready(&snapshot),
+        Target::UpgradeRequired => {
+            let what = "WebSocket; use POST".to_owned();
+            let body = Fault::Unsupported { what }.body(Dialect::OpenaiResponses, &inquiry.id);
+            json(426, body)
+        }
+        Target::MethodNotAllowed { dialect, allow } => {
+            fault(&Fault::Method { allow: (*allow).to_owned() }, *dialect, &inquiry.id)
+        }
+        Target::Unsupported { dialect } => {
+            fault(&Fault::Unsupported { what: path.to_owned() }, *dialect, &inquiry.id)
+        }
+        Target::Unknown { dialect } => {
+            fault(&Fault::UnknownPath { path: path.to_owned() }, *dialect, &inquiry.id)
+        }
+        Target::Call { .. } => fault(&Fault::Internal, Dialect::OpenaiChat, &inquiry.id),
+    }
+}
+
+/// Ready to serve: a snapshot with at least one backend that can take work.
+pub fn ready(snapshot: &Snapshot) -> Response<Body> {
+    let usable = snapshot.backends.iter().filter(|backend| usable(backend)).count();
+    let owner = snapshot.fleet.owner;
+    let status = if usable > 0 && owner { 200 } else { 503 };
+    let word = if owner { "" } else { "; spare: another data plane holds the slots" };
+    typed(status, "text/plain; charset=utf-8", format!("{usable} usable backends{word}\n"))
+}
+
+fn usable(backend: &Backend) -> bool {
+    backend.healthy && !backend.draining
+}
+
+/// The union of what usable backends serve, and the exact routes that lead to them, in order of name.
+fn listed(snapshot: &Snapshot) -> Vec<Listed> {
+    let mut models: BTreeMap<String, Listed> = BTreeMap::new();
+    for backend in snapshot.backends.iter().filter(|backend| usable(backend)) {
+        for model in &backend.models {
+            let row = models.entry(model.name.to_string()).or_insert_with(|| Listed {
+                id: model.name.to_string(),
+                owned_by: backend.name.to_string(),
+                created_s: 0,
+                context_length: model.context_length,
+                resident: false,
+                capabilities: Vec::new(),
+            });
+            row.resident |= model.resident;
+            row.context_length = row.context_length.max(model.context_length);
+            for capability in &model.capabilities {
+                if !row.capabilities.contains(capability) {
+                    row.capabilities.push(capability.clone());
+                }
+            }
+        }
+    }
+    for alias in snapshot.table.aliases() {
+        let Some(backend) = lead(snapshot, alias) else { continue };
+        models.entry(alias.to_owned()).or_insert_with(|| Listed {
+            id: alias.to_owned(),
+            owned_by: backend,
+            created_s: 0,
+            context_length: None,
+            resident: false,
+            capabilities: Vec::new(),
+        });
+    }
+    models.into_values().collect()
+}
+
+/// The first usable backend behind an alias, in any dialect.
+fn lead(snapshot: &Snapshot, alias: &str) -> Option<String> {
+    Dialect::ALL
+        .iter()
+        .filter_map(|dialect| snapshot.table.candidates(alias, *dialect).ok())
+        .flatten()
+        .find(|candidate| usable(&candidate.backend))
+        .map(|candidate| candidate.backend.name.to_string())
+}
+
+fn one(snapshot: &Snapshot, id: &str, style: ListStyle, inquiry: &Inquiry) -> Response<Body> {
+    let all = listed(snapshot);
+    let latest = format!("{id}:latest");
+    match all.iter().find(|row| row.id == id).or_else(|| all.iter().find(|row| row.id == latest)) {
+        Some(row) => json(200, list::model(row, style)),
+        None => {
+            let dialect = match style {
+                ListStyle::Anthropic => Dialect::Anthropic,
+                ListStyle::Gemini => Dialect::Gemini,
+                _ => Dialect::OpenaiChat,
+            };
+            fault(&Fault::UnknownModel { model: id.to_owned(), hint: None }, dialect, &inquiry.id)
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a path asks for, and the shape of every answer that is our own.
+
+use std::{net::IpAddr, rc::Rc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use wire::{Dialect, Fault, Target};
+
+use super::{Body, Worker, call, local};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-llmb-request-id");
+
+/// A request on its way through this data plane.
+#[derive(Debug)]
+pub struct Inquiry {
+    /// Given by us, in every answer and log line.
+    pub id: String,
+    /// When its head was read.
+    pub arrival: Instant,
+    /// Who asks.
+    pub key: u64,
+}
+
+/// Answers one request.
+pub async fn answer(worker: &Rc<Worker>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    let shared = &worker.shared;
+    let inquiry = Inquiry {
+        id: shared.request_id(),
+        arrival: Instant::now(),
+        key: shared.key(request.headers(), peer),
+    };
+    let target = wire::target(request.method().as_str(), request.uri().path(), request.uri().query());
+    let mut response = match refused_shape(&request) {
+        Some(message) => fault(&Fault::BadRequest { message }, target_dialect(&target), &inquiry.id),
+        None => match target {
+            Target::Call { operation, model, .. } => {
+                call::answer(worker, &inquiry, operation, model, request).await
+            }
+            other => local::answer(shared, &inquiry, &other, request.uri().path()),
+        },
+    };
+    if let Ok(id) = HeaderValue::from_str(&inquiry.id) {
+        let headers = response.headers_mut();
+        // The backend's own request id stays what the client sees, where there is one.
+        for name in ["x-request-id", "request-id"] {
+            headers.entry(name).or_insert_with(|| id.clone());
+        }
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// Shapes that another hop may read differently than we do.
+fn refused_shape(request: &Request<Incoming>) -> Option<String> {
+    let headers = request.headers();
+    if request.uri().scheme().is_some() || request.uri().authority().is_some() {
+        return Some(
+            "the request target must be a path such as /v1/chat/completions: this is not a proxy".to_owned(),
+        );
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return Some("content-length and transfer-encoding exclude each other".to_owned());
+    }
+    if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        return Some("content-length is there twice".to_owned());
+    }
+    None
+}
+
+fn target_dialect(target: &Target) -> Dialect {
+    match target {
+        Target::Call { operation, .. } => operation.dialect(),
+        Target::MethodNotAllowed { dialect, .. }
+        | Target::Unsupported { dialect }
+        | Target::Unknown { dialect } => *dialect,
+        Target::Tags | Target::Ps | Target::OllamaVersion => Dialect::Ollama,
+        _ => Dialect::OpenaiChat,
+    }
+}
+
+/// A fault as the client's dialect says it.
+pub fn fault(fault: &Fault, dialect: Dialect, request_id: &str) -> Response<Body> {
+    let status = fault.status(dialect);
+    let mut response = json(status, fault.body(dialect, request_id));
+    if let Some(seconds) = fault.retry_after_s() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Fault::Method { allow } = fault
+        && let Ok(allow) = HeaderValue::from_str(allow)
+    {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+/// An answer of our own.
+pub fn json(status: u16, body: impl Into<Bytes>) -> Response<Body> {
+    typed(status, "application/json", body)
+}
+
+/// An answer of our own, of any type.
+pub fn typed(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

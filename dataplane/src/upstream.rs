@@ -1,0 +1,181 @@
+//! Connections to backends: a pool for each thread, without locks and without a hidden ceiling.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use tokio::task::AbortHandle;
+
+use crate::provider::Base;
+
+mod connect;
+
+pub use connect::Tls;
+
+/// Connecting, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle connection is not used again after this, unless the server said `keep-alive: timeout`.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+/// Subtracted from what a server promises: llama.cpp closes after 5 s without a word.
+const IDLE_MARGIN: Duration = Duration::from_millis(1500);
+/// A pooled connection that is not ready by then is left.
+const READY_MAX: Duration = Duration::from_millis(50);
+/// Idle connections kept for each backend and thread; more are closed when they fall idle.
+const IDLE_COUNT_MAX: usize = 256;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// Too slow to connect.
+    #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
+    ConnectTimeout,
+    /// The connection broke before the head of an answer.
+    #[error("the connection broke before an answer: {0}")]
+    Broken(#[source] hyper::Error),
+}
+
+/// An open connection. Dropped, it is closed at once, which makes the engine stop.
+#[derive(Debug)]
+pub struct Wire {
+    sender: SendRequest<Full<Bytes>>,
+    task: AbortHandle,
+    base: Arc<Base>,
+    /// How long the server keeps it when idle.
+    idle_max: Duration,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    wire: Wire,
+    since: Instant,
+}
+
+/// The idle connections of one thread.
+#[derive(Debug)]
+pub struct Pool {
+    idle: RefCell<BTreeMap<Arc<Base>, Vec<Idle>>>,
+    tls: Arc<Tls>,
+}
+
+impl Pool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(tls: Arc<Tls>) -> Rc<Self> {
+        Rc::new(Self { idle: RefCell::default(), tls })
+    }
+
+    /// Sends a request to `base` and waits for the head of the answer.
+    ///
+    /// A connection that turns out to have been closed while it idled is replaced by a fresh one, once: the server has
+    /// not answered anything on it.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn send(
+        self: &Rc<Self>,
+        base: &Arc<Base>,
+        request: &Request<Bytes>,
+    ) -> Result<(Response<Incoming>, Wire), UpstreamError> {
+        if let Some(mut wire) = self.take(base).await {
+            match wire.sender.send_request(copy(request)).await {
+                Ok(answer) => return Ok(answered(answer, wire)),
+                Err(error) => {
+                    tracing::debug!(backend = %base.authority, %error, "idle connection was closed")
+                }
+            }
+        }
+        let mut wire = self.open(base).await?;
+        let answer = wire.sender.send_request(copy(request)).await.map_err(UpstreamError::Broken)?;
+        Ok(answered(answer, wire))
+    }
+
+    async fn open(&self, base: &Arc<Base>) -> Result<Wire, UpstreamError> {
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, connect::open(base, &self.tls)).await;
+        let (sender, task) = opened.map_err(|_| UpstreamError::ConnectTimeout)??;
+        Ok(Wire { sender, task, base: base.clone(), idle_max: IDLE_MAX })
+    }
+
+    async fn take(&self, base: &Arc<Base>) -> Option<Wire> {
+        loop {
+            let mut found = self.idle.borrow_mut().get_mut(base)?.pop()?;
+            if found.since.elapsed() >= found.wire.idle_max {
+                continue;
+            }
+            // The connection's task may still be turning around after the last answer.
+            let ready = tokio::time::timeout(READY_MAX, found.wire.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) {
+                return Some(found.wire);
+            }
+        }
+    }
+
+    /// Takes a connection whose answer has been read to the end.
+    pub fn put(&self, wire: Wire) {
+        if wire.sender.is_closed() || wire.idle_max.is_zero() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let waiting = idle.entry(wire.base.clone()).or_default();
+        if waiting.len() < IDLE_COUNT_MAX {
+            waiting.push(Idle { wire, since: Instant::now() });
+        }
+    }
+
+    /// Closes what has idled too long.
+    pub fn sweep(&self) {
+        self.idle.borrow_mut().retain(|_, waiting| {
+            waiting.retain(|idle| idle.since.elapsed() < idle.wire.idle_max && !idle.wire.sender.is_closed());
+            !waiting.is_empty()
+        });
+    }
+}
+
+fn answered(answer: Response<Incoming>, mut wire: Wire) -> (Response<Incoming>, Wire) {
+    let told = answer.headers().get("keep-alive").and_then(|value| value.to_str().ok()).and_then(idle_told);
+    if let Some(told) = told {
+        wire.idle_max = told.saturating_sub(IDLE_MARGIN).min(IDLE_MAX);
+    }
+    (answer, wire)
+}
+
+/// The seconds of `timeout=N` in a `keep-alive` header.
+fn idle_told(value: &str) -> Option<Duration> {
+    let told = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    told.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn copy(request: &Request<Bytes>) -> Request<Full<Bytes>> {
+    let mut copy = Request::new(Full::new(request.body().clone()));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn keep_alive_header() {
+        assert_eq!(super::idle_told("timeout=5, max=100"), Some(Duration::from_secs(5)));
+        assert_eq!(super::idle_told("max=100"), None);
+    }
+}

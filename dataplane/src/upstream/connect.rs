@@ -1,0 +1,119 @@
+//! Opens connections: TCP, and TLS where the URL says https.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::AbortHandle,
+};
+use tokio_rustls::TlsConnector;
+
+use super::UpstreamError;
+use crate::provider::Base;
+
+/// Authorities remembered at most; past that every connection reads its file again.
+const AUTHORITIES_MAX: usize = 256;
+
+type Opened = (SendRequest<Full<Bytes>>, AbortHandle);
+
+/// Client configurations, one for each authority: the system's roots, or a file.
+#[derive(Debug, Default)]
+pub struct Tls {
+    known: Mutex<BTreeMap<Option<PathBuf>, Arc<ClientConfig>>>,
+}
+
+impl Tls {
+    fn config(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+        let key = ca_file.map(Path::to_path_buf);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = known.get(&key) {
+            return Ok(config.clone());
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots(ca_file)?)
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        if known.len() < AUTHORITIES_MAX {
+            known.insert(key, config.clone());
+        }
+        Ok(config)
+    }
+}
+
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            let shown = path.display();
+            let certificates = CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| format!("ca_file {shown}: {error}"))?;
+            for certificate in certificates {
+                roots.add(certificate).map_err(|error| format!("ca_file {shown}: {error}"))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err("no trusted authority: the system has none, set ca_file".to_owned());
+    }
+    Ok(roots)
+}
+
+/// A connection to `base`, ready for its first request.
+pub async fn open(base: &Base, tls: &Tls) -> Result<Opened, UpstreamError> {
+    let stream = TcpStream::connect((base.host.as_str(), base.port))
+        .await
+        .map_err(|error| UpstreamError::Connect(error.to_string()))?;
+    // Each token is worth a packet of its own; without the option it is only slower.
+    let _ = stream.set_nodelay(true);
+    if !base.https {
+        return speak(stream).await;
+    }
+    let config = tls.config(base.ca_file.as_deref()).map_err(UpstreamError::Connect)?;
+    let name = ServerName::try_from(base.host.clone())
+        .map_err(|error| UpstreamError::Connect(format!("{}: {error}", base.host)))?;
+    let stream = TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|error| UpstreamError::Connect(in_words(&base.host, &error)))?;
+    speak(stream).await
+}
+
+fn in_words(host: &str, error: &io::Error) -> String {
+    format!("TLS with {host} failed: {error}")
+}
+
+async fn speak<S>(stream: S) -> Result<Opened, UpstreamError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| UpstreamError::Connect(error.to_string()))?;
+    let task = tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    Ok((sender, task.abort_handle()))
+}
