@@ -1,0 +1,121 @@
+//! The route table, case by case, from data.
+
+use std::time::{Duration, Instant};
+
+use dataplane::{
+    config::{Parser, Snapshot},
+    route::{NoRoute, Rule},
+};
+use proto::v1;
+use wire::Dialect;
+
+const CASES_MIN: usize = 40;
+
+fn snapshot() -> Snapshot {
+    let raw: v1::Snapshot = proto::from_yaml("Snapshot", include_str!("routes.yaml")).unwrap();
+    Parser::new(10, false).parse(&raw).unwrap()
+}
+
+fn show(snapshot: &Snapshot, name: &str, dialect: Dialect) -> String {
+    match snapshot.table.candidates(name, dialect) {
+        Ok(found) => {
+            let shown: Vec<String> =
+                found.iter().map(|found| format!("{}@{}", found.model, found.backend.name)).collect();
+            shown.join(" ")
+        }
+        Err(NoRoute::Unknown { .. }) => "unknown".to_owned(),
+        Err(NoRoute::OtherDialect { spoken }) => {
+            let names: Vec<&str> = spoken.iter().map(|dialect| dialect.name()).collect();
+            format!("speaks {}", names.join(" "))
+        }
+    }
+}
+
+#[test]
+fn cases() {
+    let snapshot = snapshot();
+    let mut wrong = Vec::new();
+    let rows: Vec<&str> =
+        include_str!("routes.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    assert!(rows.len() >= CASES_MIN);
+    for row in rows {
+        let [name, dialect, expected] = row.split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("three columns in {row:?}")
+        };
+        let found = show(&snapshot, name, Dialect::parse(dialect).expect("a dialect"));
+        if found != expected {
+            wrong.push(format!("{row}\n    found {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_unknown_name_says_what_there_is() {
+    let snapshot = snapshot();
+    let Err(NoRoute::Unknown { hint }) = snapshot.table.candidates("xyz", Dialect::OpenaiChat) else {
+        panic!("xyz is served")
+    };
+    assert!(hint.contains("a+b(c)") && hint.contains("more"), "{hint}");
+    let Err(NoRoute::Unknown { hint }) = snapshot.table.candidates("dead-end", Dialect::OpenaiChat) else {
+        panic!("dead-end is served")
+    };
+    assert!(hint.contains("dead-end"), "{hint}");
+}
+
+fn rule(pattern: &str, template: &str) -> Result<Rule, String> {
+    Rule::parse(&v1::Route {
+        name: "r".to_owned(),
+        r#match: Some(v1::route::Match::Pattern(pattern.to_owned())),
+        targets: vec![v1::Target { model: template.to_owned(), backend: String::new() }],
+        ..Default::default()
+    })
+}
+
+#[test]
+fn hostile_patterns_are_refused_in_words() {
+    for (pattern, template) in [
+        ("(", ""),
+        ("[a-", ""),
+        ("a{100000}{100000}", ""),
+        ("(?:a{1000}){1000}", ""),
+        (r"(a)\1", ""),
+        ("(?=a)", ""),
+        ("", ""),
+        ("^a$", "$1"),
+        ("^(?P<n>a)$", "${m}"),
+    ] {
+        let refused = rule(pattern, template).expect_err(pattern);
+        assert!(refused.len() > 10, "{pattern}: {refused}");
+    }
+}
+
+#[test]
+fn a_pattern_that_explodes_elsewhere_is_linear_here() {
+    let raw = v1::Snapshot {
+        routes: vec![v1::Route {
+            name: "evil".to_owned(),
+            r#match: Some(v1::route::Match::Pattern("^(a+)+$".to_owned())),
+            targets: vec![v1::Target::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let snapshot = Parser::new(10, false).parse(&raw).unwrap();
+    let name = format!("{}!", "a".repeat(250));
+    let began = Instant::now();
+    assert_eq!(show(&snapshot, &name, Dialect::OpenaiChat), "unknown");
+    assert!(began.elapsed() < Duration::from_secs(1), "a backtracking engine needs longer than the universe");
+}
+
+#[test]
+fn every_fault_of_a_snapshot_is_reported_and_nothing_is_used() {
+    let raw: v1::Snapshot = proto::from_yaml(
+        "Snapshot",
+        "backends: [{name: a, url: 'ftp://x', slots: 1}, {name: b, url: 'http://x', slots: 0}, \
+         {name: b, url: 'http://x', slots: 1}]\nroutes: [{name: r}, {name: s, pattern: '(', targets: [{}]}]",
+    )
+    .unwrap();
+    let faults = Parser::new(10, false).parse(&raw).unwrap_err();
+    assert_eq!(faults.len(), 5, "{faults:#?}");
+}
