@@ -1,7 +1,16 @@
 //! Whether an answer with status 200 starts with an error.
 
 use crate::dialect::Operation;
+use crate::frame::{EventEnd, element_json, event};
+use crate::scan::{Bad, Peek, Scan};
+use crate::tap::error::Told;
 use crate::target::Framing;
+
+/// A first element that is longer is content.
+pub const FIRST_BYTES_MAX: usize = 64 << 10;
+
+/// The status of an error that does not tell one.
+const STATUS_UNTOLD: u16 = 502;
 
 /// What the first element of an answer is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,7 +29,89 @@ pub enum First {
 }
 
 /// Judges the first element from the bytes that have come so far.
-pub fn first_element(operation: Operation, framing: Framing, so_far: &[u8]) -> First {
-    let _ = (operation, framing);
-    if so_far.is_empty() { First::More } else { First::Content }
+pub fn first_element(_operation: Operation, framing: Framing, so_far: &[u8]) -> First {
+    let bytes = so_far.strip_prefix(b"\xef\xbb\xbf").unwrap_or(so_far).trim_ascii_start();
+    let found = match (framing, bytes.first()) {
+        (_, None) => First::More,
+        // A server that answers in one piece whatever was asked.
+        (_, Some(b'{')) if framing != Framing::Lines => judge(bytes, false),
+        (Framing::Whole, Some(_)) => First::Content,
+        (Framing::Sse, Some(_)) => first_event(bytes),
+        (Framing::Lines, Some(_)) => match memchr::memchr(b'\n', bytes) {
+            Some(end) => judge(&bytes[..end], true),
+            None => judge(bytes, false),
+        },
+        (Framing::Array, Some(b'[')) => judge(element_json(bytes), false),
+        (Framing::Array, Some(_)) => First::Content,
+    };
+    match found {
+        First::More if so_far.len() > FIRST_BYTES_MAX => First::Content,
+        found => found,
+    }
+}
+
+fn first_event(bytes: &[u8]) -> First {
+    let mut ends = EventEnd::new();
+    let mut rest = bytes;
+    while let Some(end) = ends.end(rest) {
+        let (block, behind) = rest.split_at(end);
+        if let Some(event) = event(block) {
+            return match judge(&event.data, true) {
+                First::Content if event.name == b"error" => First::Error {
+                    status: STATUS_UNTOLD,
+                    message: String::from_utf8_lossy(&event.data).into_owned(),
+                },
+                found => found,
+            };
+        }
+        rest = behind;
+    }
+    First::More
+}
+
+/// Why the walk over the members stopped.
+enum Stop {
+    Json(Bad),
+    Content,
+}
+
+impl From<Bad> for Stop {
+    fn from(bad: Bad) -> Self {
+        Stop::Json(bad)
+    }
+}
+
+/// Judges one JSON object; of one that is not all there, the first member decides.
+fn judge(json: &[u8], complete: bool) -> First {
+    let text = match std::str::from_utf8(json) {
+        Ok(text) => text,
+        Err(error) if !complete && error.error_len().is_none() => {
+            std::str::from_utf8(&json[..error.valid_up_to()]).unwrap_or("")
+        }
+        Err(_) => return First::Content,
+    };
+    if text.is_empty() {
+        return if complete { First::Content } else { First::More };
+    }
+    let mut told = Told::default();
+    let mut flat = false;
+    let walked = Scan::new(text).object(|scan, key| {
+        let kind = scan.peek()?;
+        let span = scan.skip()?;
+        let value = scan.slice(&span);
+        match key.raw {
+            "error" if kind != Peek::Null => told.read(value),
+            "type" | "object" if value == "\"error\"" => flat = true,
+            "message" | "code" | "status" if flat => told.read_member(key.raw, value),
+            _ if flat || complete || told.is_error() => {}
+            _ => return Err(Stop::Content),
+        }
+        Ok(())
+    });
+    let is_error = flat || told.is_error();
+    match walked {
+        Ok(_) if is_error => First::Error { status: told.status(STATUS_UNTOLD), message: told.message() },
+        Err(Stop::Json(bad)) if !complete && bad.at == text.len() => First::More,
+        _ => First::Content,
+    }
 }

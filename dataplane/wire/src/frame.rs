@@ -1,5 +1,7 @@
 //! Cuts passing bytes into elements: events, lines, elements of one array. Whole ones are read in place.
 
+use std::borrow::Cow;
+
 /// An element has at most this many bytes; a longer one is passed over and flagged.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
@@ -21,9 +23,15 @@ pub struct Frames {
     held: Vec<u8>,
     skipping: bool,
     skipped: u64,
+    event: EventEnd,
+    array: Array,
+}
+
+/// Finds the empty lines that end events, over the borders of chunks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventEnd {
     line_empty: bool,
     after_cr: bool,
-    array: Array,
 }
 
 /// Where in the array the next byte stands.
@@ -58,8 +66,7 @@ impl Frames {
             held: Vec::new(),
             skipping: false,
             skipped: 0,
-            line_empty: true,
-            after_cr: false,
+            event: EventEnd::new(),
             array: Array::default(),
         }
     }
@@ -123,13 +130,20 @@ impl Frames {
     /// The offset behind the end of the current element, if it ends in these bytes.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         match self.cut {
-            Cut::Events => self.event_end(bytes),
+            Cut::Events => self.event.end(bytes),
             Cut::Lines => memchr::memchr(b'\n', bytes).map(|at| at + 1),
             Cut::Elements => self.array.element_end(bytes),
         }
     }
+}
 
-    fn event_end(&mut self, bytes: &[u8]) -> Option<usize> {
+impl EventEnd {
+    pub(crate) fn new() -> Self {
+        EventEnd { line_empty: true, after_cr: false }
+    }
+
+    /// The offset behind the empty line that ends the current event, if it is in these bytes.
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         if self.after_cr && !bytes.is_empty() {
             // The second half of CR LF: the line has ended already.
@@ -221,4 +235,45 @@ pub fn element_json(element: &[u8]) -> &[u8] {
         inner = rest;
     }
     inner.trim_ascii()
+}
+
+/// A server-sent event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event<'a> {
+    /// Its name; empty where none is given.
+    pub name: &'a [u8],
+    /// Its data; several lines are joined by line feeds.
+    pub data: Cow<'a, [u8]>,
+}
+
+/// Reads one cut event; `None` where it carries no data (a comment, a keep-alive).
+pub fn event(block: &[u8]) -> Option<Event<'_>> {
+    let block = block.strip_prefix(b"\xef\xbb\xbf").unwrap_or(block);
+    let mut name: &[u8] = b"";
+    let mut data: Option<Cow<'_, [u8]>> = None;
+    for line in block.split(|&byte| byte == b'\n' || byte == b'\r') {
+        if let Some(value) = line.strip_prefix(b"data") {
+            let Some(value) = value_of(value) else { continue };
+            match &mut data {
+                None => data = Some(Cow::Borrowed(value)),
+                Some(lines) => {
+                    let lines = lines.to_mut();
+                    lines.push(b'\n');
+                    lines.extend_from_slice(value);
+                }
+            }
+        } else if let Some(value) = line.strip_prefix(b"event").and_then(value_of) {
+            name = value;
+        }
+    }
+    data.map(|data| Event { name, data })
+}
+
+/// The value behind a field's name: after a colon and at most one blank.
+fn value_of(behind: &[u8]) -> Option<&[u8]> {
+    match behind {
+        [] => Some(behind),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
+    }
 }

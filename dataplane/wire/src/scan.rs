@@ -90,12 +90,18 @@ impl<'a> Scan<'a> {
     /// Passes over one value and says where it stood.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Bad> {
         match self.peek()? {
-            Peek::Object => self.object(|scan, _| scan.skip().map(drop)),
-            Peek::Array => self.array(|scan| scan.skip().map(drop)),
+            Peek::Object => self.object(|scan, _| scan.pass::<Bad>()),
+            Peek::Array => self.array(|scan| scan.pass::<Bad>()),
             Peek::Text => self.text().map(|text| text.span),
             Peek::Number => self.number(),
             Peek::Bool | Peek::Null => self.literal(),
         }
+    }
+
+    /// Passes over one value.
+    pub(crate) fn pass<E: From<Bad>>(&mut self) -> Result<(), E> {
+        self.skip()?;
+        Ok(())
     }
 
     /// Reads a string.

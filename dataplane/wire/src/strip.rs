@@ -2,25 +2,144 @@
 
 use bytes::Bytes;
 
+use crate::frame::{EventEnd, event};
+use crate::scan::{Bad, Peek, Scan};
+
+/// A longer event is no usage chunk and is not held back.
+pub const USAGE_EVENT_BYTES_MAX: usize = 64 << 10;
+
 /// Takes out events with empty `choices` and a `usage`; all else passes as it came.
-#[derive(Debug, Default)]
+///
+/// An event that is spread over chunks is held back until its end; nothing is copied but such an event, to
+/// judge it.
+#[derive(Debug)]
 pub struct UsageStrip {
+    ends: EventEnd,
     held: Vec<Bytes>,
+    held_bytes: usize,
+    /// The current event is too long to be judged.
+    passing: bool,
+    /// The last event was taken out and ended in CR: a LF behind it goes too.
+    dropped_cr: bool,
+}
+
+impl Default for UsageStrip {
+    fn default() -> Self {
+        UsageStrip::new()
+    }
 }
 
 impl UsageStrip {
     /// A strip for one stream.
     pub fn new() -> Self {
-        UsageStrip::default()
+        UsageStrip {
+            ends: EventEnd::new(),
+            held: Vec::new(),
+            held_bytes: 0,
+            passing: false,
+            dropped_cr: false,
+        }
     }
 
     /// Takes a chunk and gives out what may pass.
     pub fn feed(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) {
-        out.push(chunk);
+        // The first byte that may pass and is not given out yet, and the start of the current event.
+        let mut pass = 0;
+        let mut start = 0;
+        while let Some(length) = self.ends.end(&chunk[start..]) {
+            let skipped_lf = usize::from(self.dropped_cr && chunk[start] == b'\n');
+            self.dropped_cr = false;
+            if skipped_lf == 1 {
+                give(&chunk, pass, start, out);
+                pass = start + 1;
+            }
+            let end = start + length;
+            if self.is_usage(&chunk[start + skipped_lf..end]) {
+                give(&chunk, pass, start, out);
+                pass = end;
+                self.held.clear();
+                self.dropped_cr = chunk[end - 1] == b'\r';
+            } else {
+                out.append(&mut self.held);
+            }
+            self.held_bytes = 0;
+            self.passing = false;
+            start = end;
+        }
+        self.keep_tail(chunk, pass, start, out);
     }
 
     /// The stream has ended: gives out what is held.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) {
+        let tail: &[u8] = &[];
+        if !self.held.is_empty() && self.is_usage(tail) {
+            self.held.clear();
+        }
         out.append(&mut self.held);
+        self.held_bytes = 0;
     }
+
+    fn keep_tail(&mut self, chunk: Bytes, pass: usize, mut start: usize, out: &mut Vec<Bytes>) {
+        if start == chunk.len() || self.passing {
+            return give(&chunk, pass, chunk.len(), out);
+        }
+        give(&chunk, pass, start, out);
+        if self.dropped_cr && chunk[start] == b'\n' {
+            start += 1;
+        }
+        self.dropped_cr = false;
+        if start == chunk.len() {
+            return;
+        }
+        self.held_bytes += chunk.len() - start;
+        self.held.push(chunk.slice(start..));
+        if self.held_bytes > USAGE_EVENT_BYTES_MAX {
+            out.append(&mut self.held);
+            self.passing = true;
+        }
+    }
+
+    fn is_usage(&self, last: &[u8]) -> bool {
+        if self.passing || self.held_bytes + last.len() > USAGE_EVENT_BYTES_MAX {
+            return false;
+        }
+        if self.held.is_empty() {
+            return is_usage(last);
+        }
+        let mut whole = Vec::with_capacity(self.held_bytes + last.len());
+        self.held.iter().for_each(|part| whole.extend_from_slice(part));
+        whole.extend_from_slice(last);
+        is_usage(&whole)
+    }
+}
+
+fn give(chunk: &Bytes, from: usize, to: usize, out: &mut Vec<Bytes>) {
+    if from < to {
+        out.push(chunk.slice(from..to));
+    }
+}
+
+fn is_usage(block: &[u8]) -> bool {
+    if memchr::memmem::find(block, b"\"usage\"").is_none() {
+        return false;
+    }
+    let Some(event) = event(block) else { return false };
+    let Ok(text) = std::str::from_utf8(&event.data) else { return false };
+    let mut empty_choices = false;
+    let mut usage = false;
+    let read = Scan::new(text).object::<Bad>(|scan, key| {
+        let kind = scan.peek()?;
+        let span = scan.skip()?;
+        match key.raw {
+            "choices" => empty_choices = kind == Peek::Array && is_empty_array(scan.slice(&span)),
+            "usage" => usage = kind == Peek::Object,
+            _ => {}
+        }
+        Ok(())
+    });
+    read.is_ok() && empty_choices && usage
+}
+
+fn is_empty_array(literal: &str) -> bool {
+    literal.trim_matches(['[', ']']).trim_ascii().is_empty()
 }

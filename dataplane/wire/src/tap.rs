@@ -1,7 +1,19 @@
 //! Reads passing answer bytes, never changes them.
 
-use crate::dialect::Operation;
+mod anthropic;
+pub(crate) mod error;
+mod gemini;
+mod ollama;
+mod openai;
+mod responses;
+mod usage;
+mod whole;
+
+use crate::dialect::{Dialect, Operation};
+use crate::frame::{Frames, element_json, event};
+use crate::scan::Bad;
 use crate::target::Framing;
+use whole::Whole;
 
 /// What the prompt and the answer cost, in tokens; `None` is "not told", which is not 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -50,26 +62,180 @@ pub struct Report {
 /// Reads one answer.
 #[derive(Debug)]
 pub struct Tap {
+    framing: Framing,
+    dialect: Dialect,
+    /// How the answer is really cut; known from its first byte on.
+    cut: Option<Cut>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum Cut {
+    Events(Frames),
+    Lines(Frames),
+    Elements(Frames),
+    Whole(Whole),
+}
+
+/// What the readers of the dialects write to.
+#[derive(Debug, Default)]
+struct State {
     report: Report,
+    choices: u32,
+    /// Choices that have told why they ended, a bit each.
+    finished: u128,
+    anthropic: anthropic::Parts,
+}
+
+impl State {
+    fn finish(&mut self, reason: String) {
+        self.report.finish = Some(reason);
+    }
+
+    fn fail(&mut self, value: &str) {
+        let mut told = error::Told::default();
+        told.read(value);
+        if told.is_error() {
+            self.report.error = Some(told.message());
+        }
+    }
 }
 
 impl Tap {
     /// A tap for one answer.
     pub fn new(operation: Operation, framing: Framing) -> Self {
-        let _ = (operation, framing);
-        Tap { report: Report::default() }
+        let state = State { choices: 1, ..State::default() };
+        Tap { framing, dialect: operation.dialect(), cut: None, state }
+    }
+
+    /// How many answers were asked for at once ([`Ask::choices`](crate::Ask)): without `[DONE]` a stream is
+    /// complete when so many have told why they ended.
+    pub fn expect_choices(&mut self, choices: u32) {
+        self.state.choices = choices.max(1);
     }
 
     /// Takes the next bytes.
     pub fn feed(&mut self, chunk: &[u8]) {
-        self.report.content |= !chunk.is_empty();
+        if self.cut.is_none() {
+            let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return };
+            self.cut = Some(self.cut_for(*first));
+        }
+        let dialect = self.dialect;
+        let state = &mut self.state;
+        match self.cut.as_mut() {
+            Some(Cut::Events(frames)) => frames.feed(chunk, |block| state.event(dialect, block)),
+            Some(Cut::Lines(frames)) => frames.feed(chunk, |line| state.json(dialect, line)),
+            Some(Cut::Elements(frames)) => {
+                frames.feed(chunk, |element| state.json(dialect, element_json(element)));
+            }
+            Some(Cut::Whole(whole)) => {
+                state.report.content = true;
+                whole.feed(chunk, |key, value| state.leaf(dialect, key, value));
+                state.report.complete = whole.complete();
+            }
+            None => {}
+        }
     }
 
     /// The body has ended.
-    pub fn finish(&mut self) {}
+    pub fn finish(&mut self) {
+        let dialect = self.dialect;
+        let state = &mut self.state;
+        match self.cut.as_mut() {
+            Some(Cut::Events(frames)) => frames.finish(|block| state.event(dialect, block)),
+            Some(Cut::Lines(frames)) => frames.finish(|line| state.json(dialect, line)),
+            Some(Cut::Elements(frames)) if !frames.closed() => return,
+            _ => {}
+        }
+        let told = match dialect {
+            Dialect::OpenaiChat | Dialect::OpenaiCompletions => {
+                state.finished.count_ones() >= state.choices.min(128)
+            }
+            Dialect::Gemini => state.report.finish.is_some(),
+            _ => false,
+        };
+        if told && state.report.error.is_none() && !matches!(self.cut, Some(Cut::Whole(_)) | None) {
+            state.report.complete = true;
+        }
+    }
 
     /// What has been seen so far.
     pub fn report(&self) -> &Report {
-        &self.report
+        &self.state.report
     }
+
+    /// A server may answer in one piece though a stream was asked for, above all when it answers with an error.
+    fn cut_for(&self, first: u8) -> Cut {
+        let whole = || Cut::Whole(Whole::new(leaves(self.dialect)));
+        match self.framing {
+            Framing::Whole => whole(),
+            Framing::Lines => Cut::Lines(Frames::lines()),
+            Framing::Sse | Framing::Array if first == b'{' => whole(),
+            Framing::Sse => Cut::Events(Frames::events()),
+            Framing::Array => Cut::Elements(Frames::elements()),
+        }
+    }
+}
+
+fn leaves(dialect: Dialect) -> &'static [whole::Leaf] {
+    match dialect {
+        Dialect::OpenaiChat | Dialect::OpenaiCompletions | Dialect::OpenaiEmbeddings => &openai::LEAVES,
+        Dialect::OpenaiResponses => &responses::LEAVES,
+        Dialect::Anthropic => &anthropic::LEAVES,
+        Dialect::Gemini => &gemini::LEAVES,
+        Dialect::Ollama => &ollama::LEAVES,
+    }
+}
+
+impl State {
+    fn event(&mut self, dialect: Dialect, block: &[u8]) {
+        let Some(event) = event(block) else { return };
+        if event.data.trim_ascii() == b"[DONE]" {
+            if matches!(dialect, Dialect::OpenaiChat | Dialect::OpenaiCompletions) {
+                self.report.complete = true;
+            }
+            return;
+        }
+        self.json(dialect, &event.data);
+    }
+
+    /// Reads one element; what is no JSON says nothing.
+    fn json(&mut self, dialect: Dialect, element: &[u8]) {
+        let Ok(text) = std::str::from_utf8(element) else { return };
+        let text = text.trim_ascii();
+        if !text.starts_with('{') {
+            return;
+        }
+        let _: Result<(), Bad> = match dialect {
+            Dialect::OpenaiChat | Dialect::OpenaiCompletions | Dialect::OpenaiEmbeddings => {
+                openai::element(self, text)
+            }
+            Dialect::OpenaiResponses => responses::element(self, text),
+            Dialect::Anthropic => anthropic::element(self, text),
+            Dialect::Gemini => gemini::element(self, text),
+            Dialect::Ollama => ollama::element(self, text),
+        };
+    }
+
+    fn leaf(&mut self, dialect: Dialect, key: &str, value: &str) {
+        match dialect {
+            Dialect::OpenaiChat | Dialect::OpenaiCompletions | Dialect::OpenaiEmbeddings => {
+                openai::leaf(self, key, value);
+            }
+            Dialect::OpenaiResponses => responses::leaf(self, key, value),
+            Dialect::Anthropic => anthropic::leaf(self, key, value),
+            Dialect::Gemini => gemini::leaf(self, key, value),
+            Dialect::Ollama => ollama::leaf(self, key, value),
+        }
+    }
+}
+
+/// Whether a value says something: no null, no empty string, object or array.
+fn says_something(value: &str) -> bool {
+    let inner = match value.as_bytes() {
+        [b'{' | b'[', inner @ .., _] => inner.trim_ascii(),
+        b"null" | b"\"\"" | b"false" => b"",
+        other => other,
+    };
+    !inner.is_empty()
 }

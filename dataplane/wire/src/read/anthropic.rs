@@ -21,7 +21,9 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
         "system" => system(draft, scan)?,
         "tools" | "output_config" => weigh_json(scan, &mut draft.weight)?,
         "max_tokens" => draft.read_max(scan)?,
-        _ => drop(scan.skip()?),
+        _ => {
+            scan.skip()?;
+        }
     }
     Ok(())
 }
@@ -67,7 +69,7 @@ fn block(scan: &mut Scan<'_>, weight: &mut crate::estimate::Weight) -> Result<bo
     let mut marked = false;
     scan.object(|scan, key| {
         if key.name() != "text" || scan.peek()? != Peek::Text {
-            return scan.skip().map(drop);
+            return scan.pass();
         }
         let text = scan.text()?;
         marked = text.raw.starts_with(BILLING);

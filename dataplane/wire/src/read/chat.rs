@@ -24,7 +24,9 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
         "max_tokens" if draft.max_output.is_none() => draft.read_max(scan)?,
         "n" => choices(draft, scan)?,
         "stream_options" => stream_options(draft, scan)?,
-        _ => drop(scan.skip()?),
+        _ => {
+            scan.skip()?;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,9 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
             draft.input = scan.peek()? != Peek::Null;
             weigh(scan, &mut draft.weight)?;
         }
-        _ => drop(scan.skip()?),
+        _ => {
+            scan.skip()?;
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::weigh::{weigh, weigh_json};
 use super::{Draft, MODELS_INSIDE_MAX, Stop, field};
-use crate::scan::{Bad, Peek, Scan};
+use crate::scan::{Peek, Scan};
 
 pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str) -> Result<(), Stop> {
     match name {
@@ -13,8 +13,12 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
         "generationConfig" | "generation_config" => config(draft, scan)?,
         "model" => model(draft, scan)?,
         "generateContentRequest" | "generate_content_request" => request(draft, scan)?,
-        "requests" if scan.peek()? == Peek::Array => drop(scan.array(|scan| request(draft, scan))?),
-        _ => drop(scan.skip()?),
+        "requests" if scan.peek()? == Peek::Array => {
+            scan.array(|scan| request(draft, scan))?;
+        }
+        _ => {
+            scan.skip()?;
+        }
     }
     Ok(())
 }
@@ -26,11 +30,11 @@ fn request<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>) -> Result<(), Stop> {
     }
     scan.object::<Stop>(|scan, key| match key.name().as_ref() {
         "contents" | "content" | "systemInstruction" | "system_instruction" => {
-            Ok(weigh(scan, &mut draft.weight)?)
+            weigh(scan, &mut draft.weight).map_err(Stop::from)
         }
-        "tools" => Ok(weigh_json(scan, &mut draft.weight)?),
+        "tools" => weigh_json(scan, &mut draft.weight).map_err(Stop::from),
         "model" => model(draft, scan),
-        _ => Ok(drop(scan.skip()?)),
+        _ => scan.pass(),
     })?;
     Ok(())
 }
@@ -57,9 +61,9 @@ fn config<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>) -> Result<(), Stop> {
         "maxOutputTokens" | "max_output_tokens" => draft.read_max(scan),
         "candidateCount" | "candidate_count" => super::chat::choices(draft, scan),
         "responseSchema" | "response_schema" | "responseJsonSchema" | "response_json_schema" => {
-            Ok::<(), Bad>(weigh_json(scan, &mut draft.weight)?).map_err(Stop::from)
+            weigh_json(scan, &mut draft.weight).map_err(Stop::from)
         }
-        _ => Ok(drop(scan.skip()?)),
+        _ => scan.pass(),
     })?;
     Ok(())
 }

@@ -22,10 +22,12 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
         "options" if scan.peek()? == Peek::Object => {
             scan.object::<Stop>(|scan, key| match key.name().as_ref() {
                 "num_predict" => draft.read_max(scan),
-                _ => Ok(drop(scan.skip()?)),
+                _ => scan.pass(),
             })?;
         }
-        _ => drop(scan.skip()?),
+        _ => {
+            scan.skip()?;
+        }
     }
     Ok(())
 }

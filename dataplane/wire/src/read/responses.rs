@@ -9,7 +9,9 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
         "input" | "instructions" => weigh(scan, &mut draft.weight)?,
         "tools" | "text" => weigh_json(scan, &mut draft.weight)?,
         "max_output_tokens" => draft.read_max(scan)?,
-        _ => drop(scan.skip()?),
+        _ => {
+            scan.skip()?;
+        }
     }
     Ok(())
 }

@@ -58,7 +58,9 @@ pub(super) fn weigh(scan: &mut Scan<'_>, weight: &mut Weight) -> Result<(), Bad>
                 weigh(scan, weight)
             })?;
         }
-        Peek::Number | Peek::Bool | Peek::Null => drop(scan.skip()?),
+        Peek::Number | Peek::Bool | Peek::Null => {
+            scan.skip()?;
+        }
     }
     Ok(())
 }
@@ -81,9 +83,9 @@ fn weigh_object(scan: &mut Scan<'_>, weight: &mut Weight) -> Result<(), Bad> {
             if scan.peek()? != Peek::Null {
                 weight.media += 1;
             }
-            scan.skip().map(drop)
+            scan.pass()
         } else if UNSEEN.contains(&name) {
-            scan.skip().map(drop)
+            scan.pass()
         } else if JSON.contains(&name) {
             weigh_json(scan, weight)
         } else {
@@ -96,11 +98,11 @@ fn weigh_object(scan: &mut Scan<'_>, weight: &mut Weight) -> Result<(), Bad> {
 /// Ollama's list of pictures.
 pub(super) fn weigh_images(scan: &mut Scan<'_>, weight: &mut Weight) -> Result<(), Bad> {
     if scan.peek()? != Peek::Array {
-        return scan.skip().map(drop);
+        return scan.pass();
     }
     scan.array(|scan| {
         weight.media += 1;
-        scan.skip().map(drop)
+        scan.pass()
     })?;
     Ok(())
 }
@@ -114,7 +116,7 @@ fn weigh_source(scan: &mut Scan<'_>, weight: &mut Weight) -> Result<(), Bad> {
     let mut plain = false;
     scan.object(|scan, key| {
         if scan.peek()? != Peek::Text {
-            return scan.skip().map(drop);
+            return scan.pass();
         }
         let text = scan.text()?;
         match key.name().as_ref() {

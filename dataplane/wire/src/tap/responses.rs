@@ -1,0 +1,56 @@
+//! OpenAI responses.
+
+use super::error::string;
+use super::usage::{members, openai};
+use super::whole::Leaf;
+use super::{State, says_something};
+use crate::scan::{Bad, Scan};
+
+pub(super) const LEAVES: [Leaf; 4] = [(1, "usage"), (1, "status"), (1, "incomplete_details"), (1, "error")];
+
+pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
+    let mut kind = "";
+    let mut response = None;
+    let mut delta = false;
+    let mut message = None;
+    Scan::new(text).object::<Bad>(|scan, key| {
+        let span = scan.skip()?;
+        let value = &text[span];
+        match key.raw {
+            "type" => kind = value.trim_matches('"'),
+            "response" => response = Some(value),
+            "delta" | "item" | "text" | "arguments" => delta |= says_something(value),
+            "message" => message = string(value),
+            "error" => state.fail(value),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    match kind {
+        "response.completed" | "response.incomplete" | "response.failed" => {
+            members(response.unwrap_or("{}"), |key, value| leaf(state, key, value));
+            state.report.complete = true;
+        }
+        "error" => state.report.error = message.or(state.report.error.take()),
+        "response.output_item.done" => state.report.content |= delta,
+        kind => {
+            state.report.content |= delta && (kind.ends_with(".delta") || kind.ends_with("partial_image"))
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn leaf(state: &mut State, key: &str, value: &str) {
+    match key {
+        "usage" => openai(&mut state.report.usage, value),
+        "error" => state.fail(value),
+        // The reason says more than the status, whichever comes first.
+        "status" if state.report.finish.is_none() => state.report.finish = string(value),
+        "incomplete_details" => members(value, |key, value| {
+            if let ("reason", Some(reason)) = (key, string(value)) {
+                state.finish(reason);
+            }
+        }),
+        _ => {}
+    }
+}

@@ -1,0 +1,169 @@
+//! An answer in one piece: whether it is whole, and the few members that matter, without keeping it.
+
+/// A captured value has at most this many bytes; a longer one is passed over.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// A key of interest has at most this many bytes.
+const KEY_BYTES_MAX: usize = 32;
+
+/// Keys are looked for in objects no deeper than this.
+const KEY_DEPTH_MAX: u32 = 3;
+
+/// A member to be captured: how many brackets are open around it, and its key.
+pub(super) type Leaf = (u32, &'static str);
+
+/// Walks over a JSON text that comes in chunks.
+#[derive(Debug)]
+pub(super) struct Whole {
+    leaves: &'static [Leaf],
+    depth: u32,
+    /// Which of the open brackets are of objects; bit 0 is the outermost. Deeper ones than 64 do not matter.
+    objects: u64,
+    text: bool,
+    escape: bool,
+    key_next: bool,
+    in_key: bool,
+    key: Vec<u8>,
+    /// The leaf whose value is passing.
+    leaf: Option<Leaf>,
+    value: Vec<u8>,
+    complete: bool,
+}
+
+impl Whole {
+    pub(super) fn new(leaves: &'static [Leaf]) -> Self {
+        Whole {
+            leaves,
+            depth: 0,
+            objects: 0,
+            text: false,
+            escape: false,
+            key_next: false,
+            in_key: false,
+            key: Vec::new(),
+            leaf: None,
+            value: Vec::new(),
+            complete: false,
+        }
+    }
+
+    /// Whether the outermost bracket has been closed.
+    pub(super) fn complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Takes a chunk; `found` gets each captured key and value.
+    pub(super) fn feed(&mut self, chunk: &[u8], mut found: impl FnMut(&'static str, &str)) {
+        let mut at = 0;
+        while at < chunk.len() && !self.complete {
+            let start = at;
+            if self.text {
+                at += self.pass_text(&chunk[at..]);
+            } else {
+                at += 1;
+                self.structure(chunk[start], &mut found);
+            }
+            if self.leaf.is_some() {
+                self.capture(&chunk[start..at]);
+            }
+        }
+    }
+
+    fn pass_text(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && self.text {
+            if self.escape {
+                self.escape = false;
+                at += 1;
+                continue;
+            }
+            let run = memchr::memchr2(b'"', b'\\', &bytes[at..]);
+            let end = run.map_or(bytes.len(), |run| at + run);
+            if self.in_key && self.key.len() <= KEY_BYTES_MAX {
+                let room = KEY_BYTES_MAX + 1 - self.key.len();
+                self.key.extend_from_slice(&bytes[at..end.min(at + room)]);
+            }
+            at = end;
+            match bytes.get(at) {
+                Some(b'"') => {
+                    self.text = false;
+                    at += 1;
+                }
+                Some(_) => {
+                    // A key with an escape in it is none of ours.
+                    self.key.clear();
+                    self.in_key = false;
+                    self.escape = true;
+                    at += 1;
+                }
+                None => {}
+            }
+        }
+        at
+    }
+
+    fn structure(&mut self, byte: u8, found: &mut impl FnMut(&'static str, &str)) {
+        match byte {
+            b'"' => {
+                self.text = true;
+                self.in_key = self.key_next && self.depth <= KEY_DEPTH_MAX && self.leaf.is_none();
+                self.key.clear();
+            }
+            b':' if self.key_next => {
+                self.key_next = false;
+                if self.in_key {
+                    self.in_key = false;
+                    let key = self.key.as_slice();
+                    self.leaf = self
+                        .leaves
+                        .iter()
+                        .find(|(depth, name)| *depth == self.depth && name.as_bytes() == key)
+                        .copied();
+                    self.value.clear();
+                }
+            }
+            b'{' | b'[' => {
+                self.depth += 1;
+                if self.depth <= 64 {
+                    let bit = 1_u64 << (self.depth - 1);
+                    self.objects = if byte == b'{' { self.objects | bit } else { self.objects & !bit };
+                }
+                self.key_next = byte == b'{';
+            }
+            b'}' | b']' => {
+                self.end_value(found);
+                self.depth = self.depth.saturating_sub(1);
+                self.complete = self.depth == 0;
+            }
+            b',' => {
+                self.end_value(found);
+                self.key_next =
+                    self.depth > 0 && self.depth <= 64 && self.objects >> (self.depth - 1) & 1 == 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// A comma or bracket ends the captured value where it stands beside its key.
+    fn end_value(&mut self, found: &mut impl FnMut(&'static str, &str)) {
+        let Some((depth, key)) = self.leaf else { return };
+        if depth != self.depth {
+            return;
+        }
+        self.leaf = None;
+        // The colon has been captured too.
+        if let Ok(value) = std::str::from_utf8(&self.value) {
+            found(key, value.trim_start_matches(':').trim_ascii());
+        }
+        self.value = Vec::new();
+    }
+
+    fn capture(&mut self, bytes: &[u8]) {
+        if self.value.len() + bytes.len() > VALUE_BYTES_MAX {
+            self.leaf = None;
+            self.value = Vec::new();
+        } else {
+            self.value.extend_from_slice(bytes);
+        }
+    }
+}
