@@ -1,0 +1,327 @@
+//! What can be typed: the clap types of `llmctl`, and nothing else.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage or bad input
+  3  not found
+  4  conflict: it exists already, or is at another revision
+  5  the control plane is not reachable, or takes no writes
+  6  waited in vain: the change is made, but the backend was not found healthy in time";
+
+/// One endpoint in front of many LLM servers: starts it, shows it, changes it.
+#[derive(Debug, Parser)]
+#[command(name = "llmctl", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where the control plane is managed (gRPC)
+    #[arg(
+        long,
+        global = true,
+        env = "LLMB_CONTROL",
+        default_value = "http://127.0.0.1:8801",
+        value_name = "URL"
+    )]
+    pub control: String,
+    /// How results are printed; json and yaml are the proto's own form, stable for scripts
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// How long one call to the control plane may take, such as 500ms, 10s, 1m
+    #[arg(long, global = true, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
+    pub timeout: Duration,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Backends: the servers that answer
+    #[command(subcommand)]
+    Backend(Backend),
+    /// Routes: which models a requested name may go to
+    #[command(subcommand)]
+    Route(Route),
+    /// The models that can be asked for now, and where they are
+    Models,
+    /// The control plane, its backends and the data planes that follow it
+    Status,
+    /// Create or replace all resources of a file, all of them or none
+    Apply(Apply),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Backend {
+    /// Add a server, and show what was found there
+    Add(BackendAdd),
+    /// List all
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show one, with its models
+    Get(Name),
+    /// Change some of its fields and keep the others
+    Update(BackendUpdate),
+    /// Forget it; running work finishes
+    #[command(visible_alias = "rm")]
+    Delete(Named),
+    /// Give it no new work; running work finishes
+    Drain(Named),
+    /// Give it work again
+    Undrain(Named),
+    /// Look at a server without adding it: what it is and how that was judged
+    Probe(BackendProbe),
+}
+
+#[derive(Debug, Args)]
+pub struct Name {
+    /// Its name
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Named {
+    /// Its name
+    pub name: String,
+    /// Only when it is at this revision
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    pub revision: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
+pub struct BackendAdd {
+    /// Its name: a-z, 0-9, '-' and '.'; made from the URL when left out
+    pub name: Option<String>,
+    /// Where it is, such as http://127.0.0.1:11434
+    pub url: String,
+    #[command(flatten)]
+    pub fields: BackendFields,
+    /// Do not wait for the first probe
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait for the first probe
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    pub wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct BackendUpdate {
+    /// Its name
+    pub name: String,
+    /// Where it is
+    #[arg(long)]
+    pub url: Option<String>,
+    #[command(flatten)]
+    pub fields: BackendFields,
+    /// Only when it is at this revision [default: the one that is read before the change]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    pub revision: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct BackendProbe {
+    /// Where it is, such as http://127.0.0.1:11434
+    pub url: String,
+    /// What it is; found by probing when left out
+    #[arg(long, value_enum)]
+    pub kind: Option<Kind>,
+    /// Where each plane reads the secret: env:NAME or file:PATH
+    #[arg(long)]
+    pub credential: Option<String>,
+    /// PEM file of the authority that signed its certificate
+    #[arg(long, value_name = "PATH")]
+    pub ca_file: Option<String>,
+}
+
+/// The fields of a backend that an operator sets, save name and URL.
+#[derive(Debug, Default, Args)]
+pub struct BackendFields {
+    /// What it is; "auto": found by probing
+    #[arg(long, value_enum)]
+    pub kind: Option<Kind>,
+    /// Requests in flight at most; 0: as the server tells, else the default of its kind
+    #[arg(long, value_name = "N")]
+    pub max_concurrency: Option<u32>,
+    /// Higher is chosen first among equals, -1000 to 1000
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    pub priority: Option<i32>,
+    /// Prompt tokens at most; 0: no limit of ours
+    #[arg(long, value_name = "N")]
+    pub max_input_tokens: Option<u32>,
+    /// Where each plane reads the secret: env:NAME or file:PATH; "" for none
+    #[arg(long)]
+    pub credential: Option<String>,
+    /// PEM file of the authority that signed its certificate; "" for the system's roots
+    #[arg(long, value_name = "PATH")]
+    pub ca_file: Option<String>,
+    /// Serve this dialect, whatever probing finds; may be given several times, "auto" for as found
+    #[arg(long = "dialect", value_enum, action = ArgAction::Append)]
+    pub dialects: Vec<Dialect>,
+}
+
+/// Kinds, by the words of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    Auto,
+    Ollama,
+    Lmstudio,
+    Llamacpp,
+    Vllm,
+    Openai,
+    Anthropic,
+    Gemini,
+}
+
+/// Dialects, by the words of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    Auto,
+    OpenaiChat,
+    OpenaiResponses,
+    OpenaiCompletions,
+    OpenaiEmbeddings,
+    Anthropic,
+    Gemini,
+    Ollama,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Route {
+    /// Add a rule, such as: route add fast --exact gpt-4o --to qwen3:8b
+    Add(RouteAdd),
+    /// List all, in the order in which they are tried
+    #[command(visible_alias = "ls")]
+    List,
+    /// Remove a rule
+    #[command(visible_alias = "rm")]
+    Delete(Named),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("match").required(true))]
+pub struct RouteAdd {
+    /// Its name: a-z, 0-9, '-' and '.'
+    pub name: String,
+    /// The requested model name, literally
+    #[arg(long, group = "match", value_name = "MODEL")]
+    pub exact: Option<String>,
+    /// A regular expression over requested names, matched as written: anchor it with ^ and $
+    #[arg(long, group = "match", value_name = "REGEX")]
+    pub pattern: Option<String>,
+    /// The model there, with $1 for captures, or as requested when empty; @BACKEND for one backend only. The last @
+    /// divides, so a name that has one needs another at its end. May be given several times
+    #[arg(long = "to", required = true, value_name = "MODEL[@BACKEND]")]
+    pub targets: Vec<String>,
+    /// Among patterns the higher is tried first, -1000 to 1000
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
+    pub precedence: i32,
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// YAML or JSON with "backends" and "routes"; "-" reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Check and say what would change; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A number with `ms`, `s` or `m`: more than zero, an hour at most.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let unit_ms: u64 = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return Err("a number and ms, s or m is wanted, such as 10s".to_owned()),
+    };
+    let number: u64 = text[..digits].parse().map_err(|_| "a number is wanted before the unit".to_owned())?;
+    match number.checked_mul(unit_ms) {
+        Some(ms @ 1..=3_600_000) => Ok(Duration::from_millis(ms)),
+        _ => Err("more than zero and at most 60m is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_lone_argument_of_backend_add_is_the_url() {
+        let Command::Backend(Backend::Add(add)) = parse("llmctl backend add http://h:1").unwrap().command
+        else {
+            panic!("another command")
+        };
+        assert_eq!((add.name, add.url.as_str()), (None, "http://h:1"));
+        let Command::Backend(Backend::Add(add)) = parse("llmctl backend add box http://h:1").unwrap().command
+        else {
+            panic!("another command")
+        };
+        assert_eq!((add.name.as_deref(), add.url.as_str()), (Some("box"), "http://h:1"));
+    }
+
+    #[test]
+    fn commands_that_must_parse() {
+        for line in [
+            "llmctl backend update box --priority -5 --max-concurrency 4 --revision 3",
+            "llmctl backend update box --dialect openai-chat --dialect anthropic --kind llamacpp",
+            "llmctl backend drain box",
+            "llmctl backend probe http://h:1 -o yaml",
+            "llmctl route add fast --exact gpt-4o --to qwen3:8b --to llama3.2:3b@box",
+            "llmctl route add latest --pattern ^(.*)-latest$ --to $1 --precedence -3",
+            "llmctl --timeout 500ms models -o json",
+            "llmctl status --control http://h:1",
+            "llmctl apply -f - --dry-run",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn commands_that_must_not_parse() {
+        for line in [
+            "llmctl",
+            "llmctl route add fast --to qwen3:8b",
+            "llmctl route add fast --exact a --pattern b --to c",
+            "llmctl route add fast --exact a",
+            "llmctl backend add",
+            "llmctl backend add box http://h:1 --kind toaster",
+            "llmctl apply",
+            "llmctl --timeout 0s status",
+            "llmctl --timeout 61m status",
+            "llmctl --timeout 10 status",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The state of the whole: control plane, backends, data planes.
+
+use proto::v1::{Backend, BackendLoad, DataPlane, StatusResponse, Version};
+
+use super::{plain, slots, table};
+use crate::words;
+
+/// Everything `llmctl status` says. `now_ms` is the time since the Unix epoch in milliseconds.
+pub fn status(status: &StatusResponse, now_ms: u64) -> String {
+    let mut text = format!(
+        "control plane {}, revision {}, snapshot {}\n",
+        plain(&status.software_version),
+        status.revision,
+        version(status.version.as_ref())
+    );
+    for fault in &status.plan_faults {
+        text += &format!("fault: {}; the last good snapshot stays\n", plain(fault));
+    }
+    text += "\n";
+    text += &backends(&status.backends, &status.data_planes);
+    text += "\n";
+    text += &planes(&status.data_planes, now_ms);
+    text
+}
+
+fn backends(list: &[Backend], data_planes: &[DataPlane]) -> String {
+    if list.is_empty() {
+        return super::backends(list);
+    }
+    let loads: Vec<&BackendLoad> = data_planes
+        .iter()
+        .filter(|plane| plane.connected)
+        .flat_map(|plane| plane.load.iter().flat_map(|load| &load.backends))
+        .collect();
+    let row = |backend: &Backend| {
+        let found = backend.status.clone().unwrap_or_default();
+        let in_flight: u32 =
+            loads.iter().filter(|load| load.name == backend.name).map(|load| load.in_flight).sum();
+        vec![
+            backend.name.clone(),
+            super::kind(backend),
+            words::state(backend).to_owned(),
+            in_flight.to_string(),
+            slots(backend),
+            found.models.len().to_string(),
+            found.reason,
+        ]
+    };
+    let headings = ["BACKEND", "KIND", "STATE", "IN FLIGHT", "SLOTS", "MODELS", "REASON"];
+    table(&headings, list.iter().map(row).collect())
+}
+
+fn planes(list: &[DataPlane], now_ms: u64) -> String {
+    if list.is_empty() {
+        return "no data plane follows: nothing is served; start one with llmb-data\n".to_owned();
+    }
+    let row = |plane: &DataPlane| {
+        let state = match (plane.connected, plane.owner) {
+            (true, true) => "serving".to_owned(),
+            (true, false) => "spare, serves nothing".to_owned(),
+            (false, _) => format!("gone for {}", ago(plane.seen_at_ms, now_ms)),
+        };
+        vec![
+            plane.id.clone(),
+            state,
+            plane.serves.clone(),
+            plane.load.as_ref().map_or(0, |load| load.queued).to_string(),
+            version(plane.acked.as_ref()),
+            plane.faults.join("; "),
+        ]
+    };
+    table(&["DATA PLANE", "STATE", "SERVES", "QUEUED", "SNAPSHOT", "FAULTS"], list.iter().map(row).collect())
+}
+
+/// A version in short: the first 8 digits of the lineage, epoch and sequence number.
+fn version(version: Option<&Version>) -> String {
+    version.map_or("none".to_owned(), |version| {
+        let lineage: String = version.lineage.chars().take(8).collect();
+        format!("{lineage}/{}.{}", version.epoch, version.seq)
+    })
+}
+
+fn ago(then_ms: u64, now_ms: u64) -> String {
+    let seconds = now_ms.saturating_sub(then_ms) / 1_000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
+}

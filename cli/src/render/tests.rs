@@ -1,0 +1,229 @@
+//! Golden tables.
+
+use proto::v1::{
+    AppliedResource, BackendLoad, DataPlane, Dialect, Health, Kind, Load, StatusResponse, Version,
+    applied_resource::Outcome,
+};
+
+use super::{change, status::status, *};
+
+fn ollama() -> Backend {
+    let model = |name: &str, resident: bool, context_length: u32, capability: &str| Model {
+        name: name.to_owned(),
+        resident,
+        context_length,
+        capabilities: vec![capability.to_owned()],
+    };
+    Backend {
+        name: "ollama".to_owned(),
+        url: "http://127.0.0.1:11434".to_owned(),
+        revision: 3,
+        status: Some(BackendStatus {
+            health: Health::Healthy as i32,
+            kind: Kind::Ollama as i32,
+            dialects: vec![Dialect::OpenaiChat as i32, Dialect::OllamaNative as i32],
+            models: vec![
+                model("llama3.2:3b", true, 131_072, "completion"),
+                model("nomic-embed-text", false, 0, "embedding"),
+            ],
+            slots: 1,
+            slots_assumed: true,
+            version: "0.12.3".to_owned(),
+            probe_rtt_us: 1_234,
+            ..BackendStatus::default()
+        }),
+        ..Backend::default()
+    }
+}
+
+fn lab() -> Backend {
+    Backend {
+        name: "lab".to_owned(),
+        url: "http://lab:8000".to_owned(),
+        kind: Kind::Vllm as i32,
+        max_concurrency: 4,
+        priority: -1,
+        revision: 5,
+        status: Some(BackendStatus {
+            health: Health::Unhealthy as i32,
+            reason: "connection refused".to_owned(),
+            models: vec![Model { name: "llama3.2:3b".to_owned(), ..Model::default() }],
+            ..BackendStatus::default()
+        }),
+        ..Backend::default()
+    }
+}
+
+fn fast() -> Route {
+    Route {
+        name: "fast".to_owned(),
+        r#match: Some(route::Match::Exact("gpt-4o".to_owned())),
+        targets: vec![
+            Target { model: "qwen3:8b".to_owned(), backend: String::new() },
+            Target { model: "llama3.2:3b".to_owned(), backend: "lab".to_owned() },
+        ],
+        revision: 4,
+        ..Route::default()
+    }
+}
+
+#[test]
+fn backends_in_lines() {
+    let expect = "\
+NAME    KIND    STATE      SLOTS        MODELS                         URL                     REVISION  REASON
+lab     vllm    unhealthy  4            llama3.2:3b                    http://lab:8000         5         connection refused
+ollama  ollama  healthy    1 (assumed)  llama3.2:3b, nomic-embed-text  http://127.0.0.1:11434  3
+";
+    assert_eq!(backends(&[lab(), ollama()]), expect);
+    assert!(backends(&[]).starts_with("no backends; add one"));
+}
+
+#[test]
+fn one_backend() {
+    let expect = "\
+name        ollama
+url         http://127.0.0.1:11434
+state       healthy
+kind        ollama
+version     0.12.3
+dialects    openai-chat, ollama
+slots       1 (assumed)
+priority    0
+round trip  1.2 ms
+revision    3
+
+MODEL             LOADED    CONTEXT  CAPABILITIES
+llama3.2:3b       resident  131072   completion
+nomic-embed-text            -        embedding
+";
+    assert_eq!(backend(&ollama()), expect);
+}
+
+#[test]
+fn what_a_probe_found() {
+    let expect = "\
+reason  connection refused
+kind    vllm
+slots   4
+
+MODEL        LOADED  CONTEXT  CAPABILITIES
+llama3.2:3b          -
+";
+    assert_eq!(found(&lab()), expect);
+    let unprobed = Backend { name: "new".to_owned(), ..Backend::default() };
+    assert_eq!(found(&unprobed), "kind   -\nslots  -\n");
+}
+
+#[test]
+fn models_over_backends() {
+    let expect = "\
+MODEL             BACKENDS                 LOADED AT  CONTEXT
+llama3.2:3b       lab (unhealthy), ollama  ollama     131072
+nomic-embed-text  ollama                              -
+";
+    assert_eq!(models(&[lab(), ollama()]), expect);
+    assert!(models(&[]).starts_with("no models"));
+}
+
+#[test]
+fn routes_in_order() {
+    let pattern = Route {
+        name: "latest".to_owned(),
+        r#match: Some(route::Match::Pattern("^(.*)-latest$".to_owned())),
+        precedence: 7,
+        targets: vec![Target { model: "$1".to_owned(), backend: String::new() }],
+        revision: 6,
+    };
+    let expect = "\
+NAME    MATCHES          TO                         PRECEDENCE  REVISION
+fast    gpt-4o           qwen3:8b, llama3.2:3b@lab  0           4
+latest  /^(.*)-latest$/  $1                         7           6
+";
+    assert_eq!(routes(&[fast(), pattern]), expect);
+}
+
+#[test]
+fn the_state_of_all() {
+    let version = Version { lineage: "0123456789abcdef".to_owned(), epoch: 2, seq: 14 };
+    let load =
+        Load { queued: 3, backends: vec![BackendLoad { name: "ollama".to_owned(), in_flight: 1, slots: 1 }] };
+    let serving = DataPlane {
+        id: "plane-1".to_owned(),
+        owner: true,
+        connected: true,
+        acked: Some(version.clone()),
+        load: Some(load),
+        serves: "127.0.0.1:8800".to_owned(),
+        ..DataPlane::default()
+    };
+    let gone = DataPlane { id: "plane-0".to_owned(), seen_at_ms: 1_000, ..DataPlane::default() };
+    let response = StatusResponse {
+        software_version: "0.1.0".to_owned(),
+        version: Some(version),
+        revision: 7,
+        backends: vec![lab(), ollama()],
+        data_planes: vec![gone, serving],
+        plan_faults: vec!["route fast: no target".to_owned()],
+    };
+    let expect = "\
+control plane 0.1.0, revision 7, snapshot 01234567/2.14
+fault: route fast: no target; the last good snapshot stays
+
+BACKEND  KIND    STATE      IN FLIGHT  SLOTS        MODELS  REASON
+lab      vllm    unhealthy  0          4            1       connection refused
+ollama   ollama  healthy    1          1 (assumed)  2
+
+DATA PLANE  STATE          SERVES          QUEUED  SNAPSHOT       FAULTS
+plane-0     gone for 60 s                  0       none
+plane-1     serving        127.0.0.1:8800  3       01234567/2.14
+";
+    assert_eq!(status(&response, 61_000), expect);
+}
+
+#[test]
+fn changes_before_and_after() {
+    let before = ollama();
+    let mut after = Backend { priority: 5, draining: true, revision: 9, ..before.clone() };
+    after.set_kind(Kind::Ollama);
+    let expect = "\
+backend ollama changed (revision 3 → 9)
+  kind: auto → ollama
+  priority: 0 → 5
+  draining: no → yes
+";
+    assert_eq!(change::backend_echo(&before, &after), expect);
+    assert_eq!(change::backend_echo(&before, &before), "backend ollama unchanged (revision 3)\n");
+    let other = Route { precedence: 2, ..fast() };
+    assert_eq!(change::route(&fast(), &other), ["precedence: 0 → 2"]);
+    assert_eq!(change::deleted("route", "fast", 4, 8), "route fast deleted (revision 4 → 8)\n");
+}
+
+#[test]
+fn what_applying_did() {
+    let resource = |resource: &str, name: &str, outcome: Outcome| AppliedResource {
+        resource: resource.to_owned(),
+        name: name.to_owned(),
+        outcome: outcome as i32,
+    };
+    let resources =
+        [resource("backend", "box", Outcome::Updated), resource("route", "fast", Outcome::Unchanged)];
+    let expect = "\
+RESOURCE  NAME  OUTCOME    CHANGES
+backend   box   updated    priority: 0 → 5; draining: no → yes
+route     fast  unchanged
+";
+    let changes = |resource: &AppliedResource| match resource.name.as_str() {
+        "box" => vec!["priority: 0 → 5".to_owned(), "draining: no → yes".to_owned()],
+        _ => Vec::new(),
+    };
+    assert_eq!(change::applied(&resources, changes), expect);
+}
+
+#[test]
+fn a_hostile_name_cannot_drive_the_terminal() {
+    let mut backend = ollama();
+    backend.name = "a\u{1b}[31mb\nc\rd\u{9b}e".to_owned();
+    let text = backends(&[backend]);
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("a\\u{1b}[31mb\\nc\\rd\\u{9b}e"), "{text}");
+}

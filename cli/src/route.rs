@@ -1,0 +1,113 @@
+//! `llmctl route`: add, list, delete.
+
+use proto::v1::{self, route::Match};
+
+use crate::{
+    args::{self, Output},
+    client::Client,
+    failure::Failure,
+    out::show,
+    render::{self, change},
+};
+
+/// Runs one of them.
+///
+/// # Errors
+/// The [`Failure`] that decides the exit code.
+pub async fn run(client: &Client, output: Output, command: args::Route) -> Result<(), Failure> {
+    match command {
+        args::Route::Add(add) => {
+            let created = create(client, resource(add)).await?;
+            show(output, "Route", &created, || {
+                change::added("route", &created.name, created.revision)
+                    + &render::routes(std::slice::from_ref(&created))
+            });
+        }
+        args::Route::List => {
+            let list = client.answer(client.rpc().list_routes(v1::ListRoutesRequest {})).await?;
+            show(output, "ListRoutesResponse", &list, || render::routes(&list.routes));
+        }
+        args::Route::Delete(named) => {
+            let get = v1::GetRouteRequest { name: named.name.clone() };
+            let before = client.answer(client.rpc().get_route(get)).await?;
+            let request = v1::DeleteRouteRequest { name: named.name, expected_revision: named.revision };
+            let answer = client.answer(client.rpc().delete_route(request)).await?;
+            show(output, "DeleteResponse", &answer, || {
+                change::deleted("route", &before.name, before.revision, answer.revision)
+            });
+        }
+    }
+    Ok(())
+}
+
+/// All routes there are, in the order in which they are tried.
+///
+/// # Errors
+/// As any call.
+pub async fn all(client: &Client) -> Result<Vec<v1::Route>, Failure> {
+    Ok(client.answer(client.rpc().list_routes(v1::ListRoutesRequest {})).await?.routes)
+}
+
+/// Creates a route.
+///
+/// # Errors
+/// [`Failure::Conflict`] when the name is taken, [`Failure::Input`] when a field is faulty.
+pub async fn create(client: &Client, route: v1::Route) -> Result<v1::Route, Failure> {
+    client.answer(client.rpc().create_route(v1::CreateRouteRequest { route: Some(route) })).await
+}
+
+fn resource(add: args::RouteAdd) -> v1::Route {
+    v1::Route {
+        name: add.name,
+        r#match: add.exact.map(Match::Exact).or(add.pattern.map(Match::Pattern)),
+        precedence: add.precedence,
+        targets: add.targets.iter().map(|text| target(text)).collect(),
+        revision: 0,
+    }
+}
+
+/// `MODEL[@BACKEND]`: the last `@` divides.
+fn target(text: &str) -> v1::Target {
+    let (model, backend) = text.rsplit_once('@').unwrap_or((text, ""));
+    v1::Target { model: model.to_owned(), backend: backend.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_as_typed() {
+        for (text, model, backend) in [
+            ("qwen3:8b", "qwen3:8b", ""),
+            ("qwen3:8b@box", "qwen3:8b", "box"),
+            ("$1", "$1", ""),
+            ("@box", "", "box"),
+            ("", "", ""),
+            ("claude@2026@", "claude@2026", ""),
+            ("claude@2026@box", "claude@2026", "box"),
+        ] {
+            let target = target(text);
+            assert_eq!((target.model.as_str(), target.backend.as_str()), (model, backend), "{text}");
+            if !text.is_empty() {
+                assert_eq!(render::target(&target), text, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn exact_and_pattern() {
+        let add = |exact: Option<&str>, pattern: Option<&str>| args::RouteAdd {
+            name: "r".to_owned(),
+            exact: exact.map(str::to_owned),
+            pattern: pattern.map(str::to_owned),
+            targets: vec!["a".to_owned(), "b@c".to_owned()],
+            precedence: -2,
+        };
+        let route = resource(add(Some("gpt-4o"), None));
+        assert_eq!(route.r#match, Some(Match::Exact("gpt-4o".to_owned())));
+        assert_eq!((route.targets.len(), route.precedence), (2, -2));
+        let route = resource(add(None, Some("^a$")));
+        assert_eq!(route.r#match, Some(Match::Pattern("^a$".to_owned())));
+    }
+}
