@@ -1,1 +1,4 @@
-//! Library root.
+//! The rig, the simulator and the laws that the tests share.
+
+pub mod rig;
+pub mod script;

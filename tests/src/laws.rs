@@ -1,0 +1,64 @@
+//! What must hold after every event: one law a file, judged by the ledger and never by the core's own books.
+
+use sched::{BackendId, Decision, Moment, View};
+
+use crate::ledger::Ledger;
+
+mod above;
+mod agree;
+mod best;
+mod idle;
+mod late;
+mod lost;
+mod once;
+mod order;
+mod reason;
+mod spare;
+mod wake;
+
+/// What a law looks at beside the ledger.
+pub struct Step<'a> {
+    /// What the core decided.
+    pub decisions: &'a [Decision],
+    /// What the core says of itself.
+    pub view: &'a View,
+    /// When the core wants to be called again.
+    pub next_wake: Option<Moment>,
+    /// How many requests a server really works on.
+    pub working: &'a dyn Fn(BackendId) -> usize,
+    /// Nothing is left to happen.
+    pub quiet: bool,
+}
+
+/// A law by its name.
+pub struct Law {
+    /// The name of its file.
+    pub name: &'static str,
+    /// What was seen, when it does not hold.
+    pub holds: fn(&Ledger, &Step) -> Result<(), String>,
+}
+
+/// All laws.
+pub const LAWS: &[Law] = &[
+    Law { name: "above", holds: above::holds },
+    Law { name: "once", holds: once::holds },
+    Law { name: "lost", holds: lost::holds },
+    Law { name: "idle", holds: idle::holds },
+    Law { name: "order", holds: order::holds },
+    Law { name: "best", holds: best::holds },
+    Law { name: "spare", holds: spare::holds },
+    Law { name: "late", holds: late::holds },
+    Law { name: "reason", holds: reason::holds },
+    Law { name: "wake", holds: wake::holds },
+    Law { name: "agree", holds: agree::holds },
+];
+
+/// One law alone, as a list.
+pub fn only(name: &str) -> Option<&'static [Law]> {
+    let index = LAWS.iter().position(|law| law.name == name)?;
+    Some(&LAWS[index..=index])
+}
+
+fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(why()) }
+}

@@ -1,0 +1,34 @@
+//! What the core says of itself is what the ledger knows.
+
+use std::collections::BTreeSet;
+
+use sched::BackendView;
+
+use crate::laws::{Step, ensure};
+use crate::ledger::Ledger;
+
+pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
+    let (view, fleet) = (step.view, ledger.fleet());
+    let totals = (view.owner, view.waiting, view.running);
+    let known = (fleet.owner, ledger.waiting().len(), ledger.running().len());
+    ensure(totals == known, || format!("owner, waiting, running: {totals:?} and not {known:?}"))?;
+    let ids: BTreeSet<_> = fleet.backends.keys().chain(view.backends.keys()).copied().collect();
+    for id in ids {
+        let backend = fleet.backends.get(&id);
+        let (busy, cooling) = (ledger.busy(id) as u32, ledger.cooling(id) as u32);
+        let streaming = ledger.running().values().filter(|held| held.backend == id && held.streaming);
+        let waiting = ledger.waiting().values().filter(|wait| ledger.feasible(&wait.arrival).contains_key(&id));
+        let expected = BackendView {
+            present: backend.is_some(),
+            slots: backend.map_or(0, |backend| backend.slots),
+            busy,
+            cooling,
+            streaming: streaming.count() as u32,
+            waiting: waiting.count(),
+            drained: backend.is_some_and(|backend| backend.draining) && busy + cooling == 0,
+        };
+        let said = view.backends.get(&id);
+        ensure(said == Some(&expected), || format!("{id:?}: {said:?} and not {expected:?}"))?;
+    }
+    ensure(step.decisions.len() == ledger.started().len() + ledger.refused().len(), || "unbooked answers".into())
+}

@@ -1,0 +1,20 @@
+//! No slot idles while a ticket that may use it waits.
+
+use crate::laws::{Step, ensure};
+use crate::ledger::Ledger;
+
+pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
+    if !ledger.fleet().owner {
+        return Ok(());
+    }
+    let free: Vec<_> = ledger.fleet().backends.keys().filter(|id| ledger.free(**id) > 0).collect();
+    if free.is_empty() {
+        return Ok(());
+    }
+    for (ticket, wait) in ledger.waiting() {
+        let feasible = ledger.feasible(&wait.arrival);
+        let idle = free.iter().find(|id| feasible.contains_key(id));
+        ensure(idle.is_none(), || format!("{ticket:?} waits and {idle:?} has a free slot"))?;
+    }
+    Ok(())
+}

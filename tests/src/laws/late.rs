@@ -1,0 +1,23 @@
+//! Nobody waits past the deadline, and nobody is refused for it before.
+
+use sched::Refusal;
+
+use crate::laws::{Step, ensure};
+use crate::ledger::Ledger;
+
+pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
+    let now = ledger.now();
+    let late = ledger.waiting().values().find(|wait| wait.arrival.deadline <= now);
+    ensure(late.is_none(), || format!("still waits: {late:?}"))?;
+    for started in ledger.started() {
+        let waited = started.wait.since < now;
+        ensure(!waited || now < started.wait.arrival.deadline, || format!("started too late: {started:?}"))?;
+    }
+    for refused in ledger.refused() {
+        if let Refusal::Deadline { waited } = refused.why {
+            let exact = now == refused.wait.since.max(refused.wait.arrival.deadline);
+            ensure(exact && waited == now.since(refused.wait.since), || format!("at {now:?}: {refused:?}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Who came first starts first: a start passes over nobody older who may use that slot.
+
+use crate::laws::{Step, ensure};
+use crate::ledger::Ledger;
+
+pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
+    for (index, started) in ledger.started().iter().enumerate() {
+        let (ticket, backend) = (started.wait.arrival.ticket, started.held.backend);
+        let waiting = ledger.waiting().range(..ticket).map(|(_, wait)| &wait.arrival);
+        let later = ledger.started()[index..].iter().map(|later| &later.wait.arrival);
+        let older = later.filter(|later| later.ticket < ticket);
+        let passed = waiting.chain(older).find(|arrival| ledger.feasible(arrival).contains_key(&backend));
+        ensure(passed.is_none(), || format!("{ticket:?} on {backend:?} passes over {passed:?}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! The simulated world around the very scheduling core: requests, virtual servers, and laws after every event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sched::{
+    Arrival, BackendId, Decision, Event, Fleet, Moment, Outcome, Scheduler, Span, TicketId, Usage, View,
+};
+
+use crate::laws::{Law, Step};
+use crate::ledger::Ledger;
+
+mod chance;
+mod digest;
+mod engine;
+mod story;
+mod twist;
+
+pub use chance::Chance;
+pub use engine::Engines;
+pub use story::Story;
+pub use twist::{Fault, Twist};
+
+use digest::Digest;
+
+/// What the world asks of a core. The scheduler is one; faulty doubles of it show that the laws bite.
+pub trait Core {
+    /// See `Scheduler::handle`.
+    fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>);
+    /// See `Scheduler::next_wake`.
+    fn next_wake(&self) -> Option<Moment>;
+    /// See `Scheduler::view`.
+    fn view(&self) -> View;
+}
+
+impl Core for Scheduler {
+    fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>) {
+        Scheduler::handle(self, now, event, out);
+    }
+
+    fn next_wake(&self) -> Option<Moment> {
+        Scheduler::next_wake(self)
+    }
+
+    fn view(&self) -> View {
+        Scheduler::view(self)
+    }
+}
+
+/// One request and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// As the core is told of it.
+    pub arrival: Arrival,
+    /// How long a server works on it.
+    pub service: Span,
+    /// How long the server works on before it hears that the client left or the connection broke.
+    pub lag: Span,
+    /// How it ends.
+    pub fate: Fate,
+}
+
+/// How a request ends once it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Served to the end.
+    Served,
+    /// The connection breaks this long after the start.
+    Fails(Span),
+    /// It never reaches the server.
+    Unsent,
+    /// The client leaves then, waiting or served.
+    Leaves(Moment),
+}
+
+/// Something that will happen by itself.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// A request comes in.
+    Arrive(Box<Request>),
+    /// An event that concerns only the core.
+    Tell(Event),
+    /// The core hears this event late: its clock says a moment that is past.
+    Late(Event, Span),
+    /// A server answers with the first token.
+    FirstToken(TicketId),
+    /// A started request ends.
+    End(TicketId, Outcome),
+    /// A client leaves.
+    Leave(TicketId),
+    /// Someone looks at what an engine runs.
+    Look(BackendId),
+}
+
+/// A request that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Which.
+    pub ticket: TicketId,
+    /// Where.
+    pub backend: BackendId,
+    /// From when.
+    pub start: Moment,
+}
+
+/// What a run of the world came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Events that the core handled.
+    pub events: u64,
+    /// A fingerprint of all moments and decisions.
+    pub digest: u64,
+    /// What ran, in order of start.
+    pub ran: Vec<Ran>,
+    /// Refusals by name.
+    pub refused: BTreeMap<String, u64>,
+    /// The most requests that a server worked on at once.
+    pub peaks: BTreeMap<BackendId, usize>,
+    /// When the last thing happened.
+    pub end: Moment,
+}
+
+/// A law that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name.
+    pub law: &'static str,
+    /// What was seen.
+    pub why: String,
+    /// After how many events.
+    pub events: u64,
+}
+
+/// The world: what will happen, the servers, the core and its judges.
+pub struct World<C> {
+    core: C,
+    ledger: Ledger,
+    engines: Engines,
+    laws: &'static [Law],
+    coming: BTreeMap<(Moment, u64), Happening>,
+    scheduled: u64,
+    requests: BTreeMap<TicketId, Request>,
+    report: Report,
+    digest: Digest,
+}
+
+impl<C: Core> World<C> {
+    /// A world in which nothing has happened; the core was made with the same fleet.
+    pub fn new(core: C, fleet: Arc<Fleet>, laws: &'static [Law]) -> Self {
+        World {
+            core,
+            ledger: Ledger::new(fleet),
+            engines: Engines::default(),
+            laws,
+            coming: BTreeMap::new(),
+            scheduled: 0,
+            requests: BTreeMap::new(),
+            report: Report::default(),
+            digest: Digest::default(),
+        }
+    }
+
+    /// Lets something happen at a moment; of several at one moment in this order.
+    pub fn plan(&mut self, at: Moment, happening: Happening) {
+        self.scheduled += 1;
+        self.coming.insert((at, self.scheduled), happening);
+    }
+
+    /// Runs until nothing is left to happen, then holds the laws of a quiet world.
+    pub fn run(&mut self) -> Result<(), Broken> {
+        loop {
+            let due = self.coming.first_key_value().map(|((at, _), _)| *at);
+            let wake = self.core.next_wake();
+            // at the same moment either may come first
+            let wakes = match (due, wake) {
+                (None, None) => return self.judge(&[], true),
+                (due, Some(wake)) => due.is_none_or(|due| wake < due || wake == due && self.report.events % 2 == 0),
+                (Some(_), None) => false,
+            };
+            if wakes {
+                self.tell(wake.unwrap_or_default().max(self.report.end), Event::Wake)?;
+            } else if let Some(((at, _), happening)) = self.coming.pop_first() {
+                self.report.end = self.report.end.max(at);
+                self.happen(at, happening)?;
+            }
+        }
+    }
+
+    /// What came of it.
+    pub fn report(&self) -> Report {
+        Report { digest: self.digest.value(), peaks: self.engines.peaks(), ..self.report.clone() }
+    }
+
+    fn happen(&mut self, at: Moment, happening: Happening) -> Result<(), Broken> {
+        match happening {
+            Happening::Arrive(request) => {
+                let arrival = request.arrival.clone();
+                if let Fate::Leaves(moment) = request.fate {
+                    self.plan(moment.max(at), Happening::Leave(arrival.ticket));
+                }
+                self.requests.insert(arrival.ticket, *request);
+                self.tell(at, Event::Arrive(arrival))
+            }
+            Happening::Tell(event) => self.tell(at, event),
+            Happening::Late(event, span) => self.tell(Moment(at.0.saturating_sub(span.0)), event),
+            Happening::FirstToken(ticket) if self.engines.serves(ticket) => {
+                self.tell(at, Event::FirstToken { ticket })
+            }
+            Happening::End(ticket, outcome) if self.engines.serves(ticket) => self.finish(at, ticket, outcome),
+            Happening::Leave(ticket) if self.engines.serves(ticket) => {
+                self.finish(at, ticket, Outcome::Aborted)
+            }
+            Happening::Leave(ticket) => self.tell(at, Event::Cancel { ticket }),
+            Happening::FirstToken(_) | Happening::End(..) => Ok(()),
+            Happening::Look(backend) => {
+                let idle = !self.engines.lags(backend, at);
+                self.tell(at, Event::Observe { backend, idle })
+            }
+        }
+    }
+
+    fn finish(&mut self, at: Moment, ticket: TicketId, outcome: Outcome) -> Result<(), Broken> {
+        let lag = self.requests.get(&ticket).map_or(Span::ZERO, |request| request.lag);
+        if let Some(backend) = self.engines.end(ticket, outcome, at, lag) {
+            self.plan(at + Span(lag.0 / 2), Happening::Look(backend));
+            self.plan(at + lag, Happening::Look(backend));
+        }
+        if outcome == Outcome::Unsent && ticket.0 % 2 == 0 {
+            return self.tell(at, Event::Cancel { ticket });
+        }
+        let usage = Usage { cached: None, prompt: Some(7), output: Some(9) };
+        self.tell(at, Event::Finish { ticket, outcome, usage })
+    }
+
+    fn tell(&mut self, now: Moment, event: Event) -> Result<(), Broken> {
+        let mut decisions = Vec::new();
+        self.report.events += 1;
+        self.ledger.note(now, &event);
+        self.core.handle(now, event, &mut decisions);
+        for decision in &decisions {
+            self.ledger.book(decision);
+            self.carry_out(now, decision);
+        }
+        self.digest.add(now, &decisions);
+        self.judge(&decisions, false)
+    }
+
+    fn carry_out(&mut self, now: Moment, decision: &Decision) {
+        match decision {
+            Decision::Start { ticket, backend, .. } => {
+                self.report.ran.push(Ran { ticket: *ticket, backend: *backend, start: now });
+                let Some(request) = self.requests.get(ticket).cloned() else { return };
+                self.engines.start(*ticket, *backend, request.fate != Fate::Unsent, now);
+                let (after, outcome) = match request.fate {
+                    Fate::Fails(after) if after < request.service => (after, Outcome::Failed),
+                    Fate::Unsent => (Span(1), Outcome::Unsent),
+                    _ => (request.service, Outcome::Done),
+                };
+                self.plan(now + Span(after.0 / 2), Happening::FirstToken(*ticket));
+                self.plan(now + after, Happening::End(*ticket, outcome));
+            }
+            Decision::Refuse { why, .. } => {
+                let name = format!("{why:?}");
+                let name = name.split(' ').next().unwrap_or_default().to_owned();
+                *self.report.refused.entry(name).or_default() += 1;
+            }
+        }
+    }
+
+    fn judge(&self, decisions: &[Decision], quiet: bool) -> Result<(), Broken> {
+        let view = self.core.view();
+        let working = |backend| self.engines.working(backend, self.ledger.now());
+        let step = Step {
+            decisions,
+            view: &view,
+            next_wake: self.core.next_wake(),
+            working: &working,
+            quiet,
+        };
+        for law in self.laws {
+            (law.holds)(&self.ledger, &step).map_err(|why| Broken {
+                law: law.name,
+                why,
+                events: self.report.events,
+            })?;
+        }
+        Ok(())
+    }
+}
