@@ -1,0 +1,125 @@
+//! Response bodies: whole ones, and streams fed by the engine.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use crate::{
+    dialect::{Encode, End, Plan},
+    engine::Step,
+};
+
+/// The body of every response.
+pub(crate) enum Answer {
+    Full(Option<Bytes>),
+    /// Nothing ever comes.
+    Silent,
+    Stream(Box<Flow>),
+}
+
+/// A whole response. `status` is taken as it is given; one that HTTP does not know becomes 500.
+pub(crate) fn full(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Response<Answer> {
+    let mut response = Response::new(Answer::Full(Some(body.into())));
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Answer::Full(bytes) => {
+                Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
+            }
+            Answer::Silent => Poll::Pending,
+            Answer::Stream(flow) => flow.poll(context).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data))),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Answer::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+/// A stream: steps of the engine in, frames of the dialect out, one a token.
+pub(crate) struct Flow {
+    steps: mpsc::Receiver<Step>,
+    encoder: Box<dyn Encode>,
+    plan: Plan,
+    written: usize,
+    begun: bool,
+    over: bool,
+    /// Steps and bytes from before the body was polled.
+    first: Option<Step>,
+    held: Vec<u8>,
+}
+
+impl Flow {
+    pub fn new(
+        steps: mpsc::Receiver<Step>,
+        encoder: Box<dyn Encode>,
+        plan: Plan,
+        first: Option<Step>,
+    ) -> Self {
+        Flow { steps, encoder, plan, written: 0, begun: false, over: false, first, held: Vec::new() }
+    }
+
+    /// Sends what precedes the first token at once.
+    pub fn begin(&mut self) {
+        if !self.begun {
+            self.begun = true;
+            self.encoder.begin(&mut self.held);
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            if !self.held.is_empty() {
+                return Poll::Ready(Some(Ok(std::mem::take(&mut self.held).into())));
+            }
+            if self.over {
+                return Poll::Ready(None);
+            }
+            let step = match self.first.take() {
+                Some(step) => Some(step),
+                None => std::task::ready!(self.steps.poll_recv(context)),
+            };
+            match step {
+                Some(Step::Token) => {
+                    self.begin();
+                    self.encoder.piece(&self.plan.pieces[self.written], &mut self.held);
+                    self.written += 1;
+                }
+                Some(Step::Done(timing)) => {
+                    self.begin();
+                    let output_tokens = self.written as u32;
+                    let end = End { finish: self.plan.finish, output_tokens, timing };
+                    self.encoder.end(&end, &mut self.held);
+                    self.over = true;
+                }
+                Some(Step::Truncate) => self.over = true,
+                Some(Step::Die) | None => {
+                    self.over = true;
+                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The listener and its connections.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
+};
+
+use crate::{
+    answer::{Broken, answer},
+    flow::{Answer, full},
+    server::Server,
+    settings::Kind,
+    text,
+};
+
+/// The largest request body.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
+/// llama.cpp closes a kept connection at this request.
+const LLAMACPP_REQUESTS: u32 = 100;
+/// llama.cpp closes a connection that has idled so long.
+const LLAMACPP_IDLE: Duration = Duration::from_secs(5);
+const BACKLOG: u32 = 1024;
+/// How long to wait before binding again when the address is taken.
+const REBIND_PAUSE: Duration = Duration::from_millis(20);
+
+/// Binds an address that may have been in use a moment ago.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until it is dropped; every connection goes with it.
+pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, address: SocketAddr) {
+    let mut listener = Some(listener);
+    let mut connections = JoinSet::new();
+    loop {
+        if server.refuses() {
+            listener = None;
+            connections.shutdown().await;
+            server.record.listening(false);
+            server.rearmed.notified().await;
+            continue;
+        }
+        let Some(open) = &listener else {
+            match bind(address) {
+                Ok(bound) => {
+                    listener = Some(bound);
+                    server.record.listening(true);
+                }
+                Err(error) => {
+                    tracing::warn!(%address, %error, "cannot listen again yet");
+                    tokio::time::sleep(REBIND_PAUSE).await;
+                }
+            }
+            continue;
+        };
+        tokio::select! {
+            accepted = open.accept() => match accepted {
+                Ok((stream, _)) => accept(&server, &mut connections, stream),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(REBIND_PAUSE).await;
+                }
+            },
+            () = server.rearmed.notified() => {}
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+fn accept(server: &Arc<Server>, connections: &mut JoinSet<()>, stream: TcpStream) {
+    if server.strike(false, true).is_some() {
+        if let Err(error) = stream.set_zero_linger() {
+            tracing::debug!(%error, "the connection is closed without a reset");
+        }
+        return;
+    }
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    connections.spawn(connection(server.clone(), stream));
+}
+
+async fn connection(server: Arc<Server>, stream: TcpStream) {
+    let _open = Open::new(&server);
+    let served = Arc::new(AtomicU32::new(0));
+    let service = service_fn(|request| {
+        let (server, served) = (server.clone(), served.clone());
+        async move {
+            let number = served.fetch_add(1, Ordering::Relaxed) + 1;
+            respond(server, request, number).await
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new());
+    http.header_read_timeout(match server.settings.kind {
+        Kind::Llamacpp => Some(LLAMACPP_IDLE),
+        _ => None,
+    });
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn respond(
+    server: Arc<Server>,
+    request: Request<Incoming>,
+    number: u32,
+) -> Result<Response<Answer>, Broken> {
+    let (parts, body) = request.into_parts();
+    let admin = parts.uri.path().starts_with("/_sim/");
+    let mut response = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => answer(server.clone(), parts, body.to_bytes()).await?,
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            full(413, "application/json", Bytes::from_static(b"{\"error\":\"request body too large\"}"))
+        }
+        Err(_) => return Err(Broken),
+    };
+    if !admin {
+        dress(&server, &mut response, number);
+    }
+    Ok(response)
+}
+
+/// The headers that each kind sends with everything.
+fn dress(server: &Server, response: &mut Response<Answer>, number: u32) {
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    let id = text::hex(server.number(), 24);
+    match server.settings.kind {
+        Kind::Ollama => {}
+        Kind::LmStudio => set("x-powered-by", "Express"),
+        Kind::Llamacpp => {
+            set("server", "llama.cpp");
+            set("access-control-allow-origin", "");
+            if number >= LLAMACPP_REQUESTS {
+                set("connection", "close");
+            } else {
+                set("keep-alive", "timeout=5, max=100");
+            }
+        }
+        Kind::Vllm => set("server", "uvicorn"),
+        Kind::Openai => {
+            set("x-request-id", &format!("req_{id}"));
+            set("openai-version", "2020-10-01");
+            set("openai-organization", "simulated");
+            set("openai-processing-ms", "5");
+            set("x-ratelimit-limit-requests", "10000");
+            set("x-ratelimit-remaining-requests", "9999");
+            set("x-ratelimit-reset-requests", "6ms");
+        }
+        Kind::Anthropic => {
+            set("request-id", &format!("req_{id}"));
+            set("anthropic-organization-id", "simulated");
+            set("anthropic-ratelimit-requests-limit", "4000");
+            set("anthropic-ratelimit-requests-remaining", "3999");
+            set("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:00Z");
+        }
+        Kind::Gemini => {
+            set("server", "scaffolding on HTTPServer2");
+            set("vary", "Origin, X-Origin, Referer");
+        }
+    }
+    if !server.settings.name.is_empty() {
+        set("x-sim-name", &server.settings.name);
+    }
+    if matches!(response.body(), Answer::Stream(_)) && server.settings.kind == Kind::LmStudio {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
+}
+
+/// A connection, in the books.
+struct Open<'a>(&'a Server);
+
+impl<'a> Open<'a> {
+    fn new(server: &'a Server) -> Self {
+        server.record.connection(true);
+        Open(server)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.record.connection(false);
+    }
+}

@@ -1,0 +1,121 @@
+//! How faults look on the wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use crate::{
+    answer::Broken,
+    dialect::Encode,
+    engine::Ending,
+    fault::Fault,
+    flow::{Answer, full},
+    settings::Kind,
+    trouble::{self, Surface, Trouble},
+};
+
+const HTML: &str =
+    "<!doctype html><html><head><title>Welcome</title></head><body><h1>It works</h1></body></html>";
+const BAD_JSON: &str = "{\"id\": \"simulated\", \"choices\": [{,";
+/// Bytes promised by a wrong content length beyond those that come.
+const MISSING_BYTES: u64 = 1 << 20;
+
+/// The response that a fault puts in the place of any other.
+pub(crate) fn instead(kind: Kind, surface: Surface, fault: &Fault) -> Option<Response<Answer>> {
+    match fault {
+        Fault::Status { code, retry_after } => {
+            Some(trouble::answer(kind, surface, &Trouble::Injected(*code, *retry_after)))
+        }
+        Fault::Html => Some(full(200, "text/html; charset=utf-8", HTML)),
+        Fault::Redirect => {
+            let mut response = full(307, "text/html", "");
+            let elsewhere = HeaderValue::from_static("http://elsewhere.invalid/");
+            response.headers_mut().insert(header::LOCATION, elsewhere);
+            Some(response)
+        }
+        _ => None,
+    }
+}
+
+/// How the engine ends under a fault.
+pub(crate) fn ending(fault: Option<&Fault>) -> Ending {
+    match fault {
+        Some(Fault::DieMidStream { after }) => Ending::Die(*after),
+        Some(Fault::Truncate { after }) => Ending::Truncate(*after),
+        Some(Fault::StallMidStream { after }) => Ending::Stall(*after),
+        Some(Fault::Stall | Fault::StallAfterHeaders) => Ending::Stall(0),
+        _ => Ending::Whole,
+    }
+}
+
+/// How much later the engine starts.
+pub(crate) fn delay(fault: Option<&Fault>) -> Duration {
+    match fault {
+        Some(Fault::SlowStart(delay)) => *delay,
+        _ => Duration::ZERO,
+    }
+}
+
+/// 200 whose first element is an error, or not JSON at all; `encoder` is there for a stream.
+pub(crate) fn first(
+    fault: &Fault,
+    encoder: Option<&mut (dyn Encode + 'static)>,
+    error: &Value,
+) -> Response<Answer> {
+    let bad = *fault == Fault::BadJson;
+    let Some(encoder) = encoder else {
+        return full(200, "application/json", if bad { BAD_JSON.to_owned() } else { error.to_string() });
+    };
+    let content_type = encoder.content_type();
+    let mut out = Vec::new();
+    match (bad, content_type) {
+        (false, _) => encoder.error(error, &mut out),
+        (true, "text/event-stream") => out.extend_from_slice(format!("data: {BAD_JSON}\n\n").as_bytes()),
+        (true, _) => out.extend_from_slice(format!("{BAD_JSON}\n").as_bytes()),
+    }
+    full(200, content_type, out)
+}
+
+/// The first half of a text.
+pub(crate) fn half(mut text: String) -> String {
+    let mut at = text.len() / 2;
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    text.truncate(at);
+    text
+}
+
+/// Promises more bytes than come.
+pub(crate) fn lengthen(response: &mut Response<Answer>) {
+    let bytes = match response.body() {
+        Answer::Full(Some(bytes)) => bytes.len() as u64,
+        _ => 0,
+    };
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes + MISSING_BYTES));
+}
+
+/// Does to a page what a fault of scope `All` asks for.
+pub(crate) async fn page(mut response: Response<Answer>, fault: &Fault) -> Result<Response<Answer>, Broken> {
+    match fault {
+        Fault::Stall => return std::future::pending().await,
+        Fault::StallAfterHeaders | Fault::StallMidStream { .. } => *response.body_mut() = Answer::Silent,
+        Fault::DieMidStream { .. } => return Err(Broken),
+        Fault::Truncate { .. } => {
+            let (parts, body) = response.into_parts();
+            let bytes = body.collect().await.map_err(|_| Broken)?.to_bytes();
+            response = Response::from_parts(parts, Answer::Full(Some(bytes.slice(..bytes.len() / 2))));
+        }
+        Fault::BadJson => *response.body_mut() = Answer::Full(Some(Bytes::from_static(BAD_JSON.as_bytes()))),
+        Fault::ErrorFirst => {
+            *response.body_mut() = Answer::Full(Some(Bytes::from_static(b"{\"error\":\"simulated error\"}")));
+        }
+        Fault::SlowStart(delay) => tokio::time::sleep(*delay).await,
+        Fault::WrongLength => lengthen(&mut response),
+        Fault::Refuse | Fault::ResetAtAccept | Fault::Status { .. } | Fault::Html | Fault::Redirect => {}
+    }
+    Ok(response)
+}

@@ -1,0 +1,148 @@
+//! Requests that make the engine work: generation and embeddings.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use tokio::sync::mpsc;
+
+use crate::{
+    answer::{Fail, Request},
+    ask::{self, Ask},
+    dialect::{self, Dialect, Encode, End, Head, Plan},
+    embed,
+    engine::{Job, Step, Timing},
+    fault::Fault,
+    flow::{Answer, Flow, full},
+    route::{Embed, Route},
+    server::Server,
+    settings::Kind,
+    spoil,
+    stats::Entry,
+    text,
+    trouble::{self, Trouble},
+};
+
+type Outcome = Result<Response<Answer>, Fail>;
+
+/// Does the work that a request asks for.
+pub(crate) async fn work(server: &Server, entry: Entry, request: &Request) -> Outcome {
+    match &request.route {
+        Route::Generate { dialect, model, stream } => {
+            let mut ask = ask::read(*dialect, model.as_deref(), &request.body).map_err(Trouble::Invalid)?;
+            ask.stream = stream.unwrap_or(ask.stream);
+            ask.model = server.model(&ask.model)?;
+            generate(server, entry, request, *dialect, ask).await
+        }
+        Route::Embed(shape, model) => {
+            let asked = model.as_deref().or(request.body["model"].as_str()).unwrap_or_default();
+            let model = server.model(asked)?;
+            vectors(server, entry, request, *shape, model).await
+        }
+        Route::Count(..) | Route::Page(_) | Route::Missing => {
+            let (method, path) = (request.parts.method.to_string(), request.parts.uri.path().to_owned());
+            Err(Trouble::NoPath(method, path).into())
+        }
+    }
+}
+
+async fn generate(server: &Server, entry: Entry, request: &Request, dialect: Dialect, ask: Ask) -> Outcome {
+    let prompt_tokens = server.fit(text::tokens(ask.prompt.len()).max(1))?;
+    let plan = Plan::new(&ask, server.settings.output_tokens);
+    let head = Head::new(server.settings.kind, &ask, prompt_tokens, server.number(), request.sse);
+    let mut encoder = dialect::encoder(dialect, head);
+    if let Some(fault @ (Fault::ErrorFirst | Fault::BadJson)) = &request.fault {
+        let body = trouble::body(server.settings.kind, dialect.surface(), &Trouble::Injected(500, None), 500);
+        return Ok(spoil::first(fault, ask.stream.then_some(&mut *encoder), &body));
+    }
+    let output_tokens = plan.pieces.len() as u32;
+    let model = ask.model.clone();
+    let job = job(request, model, if ask.load_only { 0 } else { prompt_tokens }, output_tokens);
+    let mut steps = start(server, entry, job)?;
+    if ask.stream {
+        return stream(server, steps, encoder, plan, request.fault.as_ref()).await;
+    }
+    let (timing, complete) = whole(&mut steps).await?;
+    if ask.unload {
+        server.engine.unload(&ask.model);
+    }
+    let body = encoder.whole(&plan, &End { finish: plan.finish, output_tokens, timing }).to_string();
+    Ok(finished(request, body, complete))
+}
+
+async fn stream(
+    server: &Server,
+    mut steps: mpsc::Receiver<Step>,
+    encoder: Box<dyn Encode>,
+    plan: Plan,
+    fault: Option<&Fault>,
+) -> Outcome {
+    // Ollama, llama.cpp and OpenAI send their headers with the first token, the others before it.
+    let early = match fault {
+        Some(Fault::Stall | Fault::SlowStart(_)) => false,
+        Some(Fault::StallAfterHeaders) => true,
+        _ => matches!(server.settings.kind, Kind::LmStudio | Kind::Vllm | Kind::Anthropic | Kind::Gemini),
+    };
+    let first = if early { None } else { Some(steps.recv().await.ok_or(Fail::Broken)?) };
+    if first == Some(Step::Die) {
+        return Err(Fail::Broken);
+    }
+    let content_type = encoder.content_type();
+    let mut flow = Flow::new(steps, encoder, plan, first);
+    if early && server.settings.kind == Kind::Anthropic && fault != Some(&Fault::StallAfterHeaders) {
+        flow.begin();
+    }
+    let mut response = full(200, content_type, Bytes::new());
+    *response.body_mut() = Answer::Stream(Box::new(flow));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if fault == Some(&Fault::WrongLength) {
+        spoil::lengthen(&mut response);
+    }
+    Ok(response)
+}
+
+async fn vectors(server: &Server, entry: Entry, request: &Request, shape: Embed, model: String) -> Outcome {
+    let inputs = embed::read(shape, &request.body).map_err(Trouble::Invalid)?;
+    let prompt_tokens =
+        inputs.iter().map(|text| text::tokens(text.len()).max(1)).fold(0, u32::saturating_add);
+    if let Some(fault @ (Fault::ErrorFirst | Fault::BadJson)) = &request.fault {
+        let body = trouble::body(server.settings.kind, request.surface, &Trouble::Injected(500, None), 500);
+        return Ok(spoil::first(fault, None, &body));
+    }
+    let mut steps = start(server, entry, job(request, model.clone(), prompt_tokens, 0))?;
+    let (timing, complete) = whole(&mut steps).await?;
+    let body = embed::write(shape, &model, &inputs, &request.body, prompt_tokens, &timing).to_string();
+    Ok(finished(request, body, complete))
+}
+
+fn job(request: &Request, model: String, prompt_tokens: u32, output_tokens: u32) -> Job {
+    let fault = request.fault.as_ref();
+    Job { model, prompt_tokens, output_tokens, ending: spoil::ending(fault), delay: spoil::delay(fault) }
+}
+
+fn start(server: &Server, entry: Entry, job: Job) -> Result<mpsc::Receiver<Step>, Trouble> {
+    let limit = server.settings.strict_slots.then_some(server.settings.slots.max(1));
+    if !server.record.accept(limit) {
+        return Err(Trouble::Busy);
+    }
+    Ok(server.engine.start(entry, job))
+}
+
+/// Waits for an answer that is not streamed; `false` where it is to be cut.
+async fn whole(steps: &mut mpsc::Receiver<Step>) -> Result<(Timing, bool), Fail> {
+    loop {
+        match steps.recv().await {
+            Some(Step::Token) => {}
+            Some(Step::Done(timing)) => return Ok((timing, true)),
+            Some(Step::Truncate) => return Ok((Timing::default(), false)),
+            Some(Step::Die) | None => return Err(Fail::Broken),
+        }
+    }
+}
+
+fn finished(request: &Request, body: String, complete: bool) -> Response<Answer> {
+    let body = if complete { body } else { spoil::half(body) };
+    let mut response = full(200, "application/json", body);
+    if request.fault == Some(Fault::WrongLength) {
+        spoil::lengthen(&mut response);
+    }
+    response
+}
