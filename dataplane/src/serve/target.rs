@@ -59,9 +59,6 @@ fn refused_shape(request: &Request<Incoming>) -> Option<String> {
             "the request target must be a path such as /v1/chat/completions: this is not a proxy".to_owned(),
         );
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
-        return Some("content-length and transfer-encoding exclude each other".to_owned());
-    }
     if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
         return Some("content-length is there twice".to_owned());
     }
