@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sched::{Arrival, Backend, BackendId, Decision, Event, Fleet, Moment, Outcome, Refusal, SlotId, TicketId};
+use sched::{
+    Arrival, Backend, BackendId, Decision, Event, Fleet, Moment, Outcome, Refusal, SlotId, TicketId,
+};
 
 /// Someone who waits.
 #[derive(Clone, Debug)]
@@ -158,6 +160,11 @@ impl Ledger {
         &self.waiting
     }
 
+    /// Whether a ticket waits and still does at that moment if nothing else happens.
+    pub fn waits_at(&self, ticket: TicketId, at: Moment) -> bool {
+        self.waiting.get(&ticket).is_some_and(|wait| wait.arrival.deadline > at)
+    }
+
     /// What runs.
     pub fn running(&self) -> &BTreeMap<TicketId, Held> {
         &self.running
@@ -217,7 +224,9 @@ impl Ledger {
     pub fn feasible(&self, arrival: &Arrival) -> BTreeMap<BackendId, &Backend> {
         let mut named = self.named(arrival);
         let needed = u64::from(arrival.prompt_tokens) * 11;
-        named.retain(|_, backend| backend.max_input_tokens.is_none_or(|limit| needed <= u64::from(limit) * 10));
+        named.retain(|_, backend| {
+            backend.max_input_tokens.is_none_or(|limit| needed <= u64::from(limit) * 10)
+        });
         named
     }
 
@@ -252,7 +261,8 @@ impl Ledger {
             (backend.priority, share)
         };
         let own = feasible.get(&chosen).map(|backend| merit(chosen, backend))?;
-        let better = |(id, backend): &(&BackendId, &&Backend)| self.free(**id) > 0 && merit(**id, backend) > own;
+        let better =
+            |(id, backend): &(&BackendId, &&Backend)| self.free(**id) > 0 && merit(**id, backend) > own;
         feasible.iter().find(better).map(|(id, _)| *id)
     }
 }

@@ -1,4 +1,8 @@
 //! The rig, the simulator and the laws that the tests share.
 
+pub mod laws;
+pub mod ledger;
+pub mod process;
 pub mod rig;
 pub mod script;
+pub mod world;

@@ -47,6 +47,20 @@ impl Core for Scheduler {
     }
 }
 
+impl Core for Box<dyn Core> {
+    fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>) {
+        self.as_mut().handle(now, event, out);
+    }
+
+    fn next_wake(&self) -> Option<Moment> {
+        self.as_ref().next_wake()
+    }
+
+    fn view(&self) -> View {
+        self.as_ref().view()
+    }
+}
+
 /// One request and what becomes of it.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -82,6 +96,8 @@ pub enum Happening {
     Tell(Event),
     /// The core hears this event late: its clock says a moment that is past.
     Late(Event, Span),
+    /// The arrival of a ticket is told once more while it waits or runs.
+    Again(TicketId),
     /// A server answers with the first token.
     FirstToken(TicketId),
     /// A started request ends.
@@ -174,7 +190,9 @@ impl<C: Core> World<C> {
             // at the same moment either may come first
             let wakes = match (due, wake) {
                 (None, None) => return self.judge(&[], true),
-                (due, Some(wake)) => due.is_none_or(|due| wake < due || wake == due && self.report.events % 2 == 0),
+                (due, Some(wake)) => {
+                    due.is_none_or(|due| wake < due || wake == due && self.report.events.is_multiple_of(2))
+                }
                 (Some(_), None) => false,
             };
             if wakes {
@@ -203,10 +221,19 @@ impl<C: Core> World<C> {
             }
             Happening::Tell(event) => self.tell(at, event),
             Happening::Late(event, span) => self.tell(Moment(at.0.saturating_sub(span.0)), event),
+            Happening::Again(ticket) => {
+                let lives = self.engines.serves(ticket) || self.ledger.waits_at(ticket, at);
+                match self.requests.get(&ticket).filter(|_| lives) {
+                    Some(request) => self.tell(at, Event::Arrive(request.arrival.clone())),
+                    None => Ok(()),
+                }
+            }
             Happening::FirstToken(ticket) if self.engines.serves(ticket) => {
                 self.tell(at, Event::FirstToken { ticket })
             }
-            Happening::End(ticket, outcome) if self.engines.serves(ticket) => self.finish(at, ticket, outcome),
+            Happening::End(ticket, outcome) if self.engines.serves(ticket) => {
+                self.finish(at, ticket, outcome)
+            }
             Happening::Leave(ticket) if self.engines.serves(ticket) => {
                 self.finish(at, ticket, Outcome::Aborted)
             }
@@ -225,7 +252,7 @@ impl<C: Core> World<C> {
             self.plan(at + Span(lag.0 / 2), Happening::Look(backend));
             self.plan(at + lag, Happening::Look(backend));
         }
-        if outcome == Outcome::Unsent && ticket.0 % 2 == 0 {
+        if outcome == Outcome::Unsent && ticket.0.is_multiple_of(2) {
             return self.tell(at, Event::Cancel { ticket });
         }
         let usage = Usage { cached: None, prompt: Some(7), output: Some(9) };
@@ -270,13 +297,8 @@ impl<C: Core> World<C> {
     fn judge(&self, decisions: &[Decision], quiet: bool) -> Result<(), Broken> {
         let view = self.core.view();
         let working = |backend| self.engines.working(backend, self.ledger.now());
-        let step = Step {
-            decisions,
-            view: &view,
-            next_wake: self.core.next_wake(),
-            working: &working,
-            quiet,
-        };
+        let step =
+            Step { decisions, view: &view, next_wake: self.core.next_wake(), working: &working, quiet };
         for law in self.laws {
             (law.holds)(&self.ledger, &step).map_err(|why| Broken {
                 law: law.name,

@@ -67,7 +67,8 @@ impl Scheduler {
 
     /// When `handle` wants to be called if nothing else happens before: a deadline or the end of a grace.
     pub fn next_wake(&self) -> Option<Moment> {
-        [self.queue.next_deadline(), self.slots.next_cooled()].into_iter().flatten().min()
+        let due = [self.queue.next_deadline(), self.slots.next_cooled()].into_iter().flatten().min();
+        due.filter(|moment| *moment < Moment::NEVER)
     }
 
     /// The books as they stand. Costs a pass over all backends and lines: for status, not for requests.

@@ -28,7 +28,9 @@ impl Digest {
                     let (kind, detail) = match why {
                         Refusal::QueueFull { waiting } => (2, waiting as u64),
                         Refusal::Deadline { waited } => (3, waited.0),
-                        Refusal::TooLong { estimate, limit } => (4, u64::from(estimate) << 32 | u64::from(limit)),
+                        Refusal::TooLong { estimate, limit } => {
+                            (4, u64::from(estimate) << 32 | u64::from(limit))
+                        }
                         Refusal::NoCandidate => (5, 0),
                         Refusal::Unhealthy => (6, 0),
                         Refusal::Draining => (7, 0),

@@ -1,0 +1,218 @@
+//! A random story from a seed: a fleet, requests of several kinds, and changes of the fleet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sched::{
+    Arrival, Backend, BackendId, Candidate, Class, Event, Fleet, Key, ModelId, Moment, Outcome, Span,
+    TicketId, Usage,
+};
+
+use super::{Chance, Core, Fate, Happening, Request, World};
+
+/// A backend that no fleet has.
+const STRANGER: BackendId = BackendId(999);
+/// Enough for more sets of backends than the core keeps lines for.
+const BACKENDS_MAX: u64 = 8;
+
+/// What a seed stands for.
+pub struct Story {
+    chance: Chance,
+    fleet: Fleet,
+    /// Backends that left and may come back.
+    shelf: BTreeMap<BackendId, Backend>,
+    /// Where each model is.
+    models: Vec<Vec<BackendId>>,
+    /// The shortest grace of the fleet, in microseconds: no engine lags longer.
+    grace_us: u64,
+    service_us: u64,
+    /// Every request names backends of its own choice, not those of a model.
+    wild: bool,
+    tickets: u64,
+}
+
+impl Story {
+    /// The beginning of the story of a seed.
+    pub fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let grace_us = chance.pick(&[0, 50_000, 250_000]);
+        let queue_max = chance.pick(&[0, 3, 20, 60]);
+        let mut fleet = Fleet { owner: true, queue_max, backends: BTreeMap::new() };
+        let wild = chance.percent(20);
+        let backends = if wild { BACKENDS_MAX } else { chance.within(1, BACKENDS_MAX) };
+        for id in 0..backends as u32 {
+            fleet.backends.insert(BackendId(id), draw_backend(&mut chance, grace_us));
+        }
+        let models = (0..chance.within(1, 4)).map(|_| {
+            let mut homes: Vec<_> = fleet.backends.keys().copied().collect();
+            homes.retain(|_| chance.percent(60));
+            match homes.is_empty() {
+                true => vec![BackendId(0)],
+                false => homes,
+            }
+        });
+        let models = models.collect();
+        let service_us = chance.pick(&[2_000, 100_000, 400_000]);
+        Story { chance, fleet, shelf: BTreeMap::new(), models, grace_us, service_us, wild, tickets: 0 }
+    }
+
+    /// The fleet at the beginning.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        Arc::new(self.fleet.clone())
+    }
+
+    /// Plans the story into the world: so many requests, and at the end a whole fleet that serves who waits.
+    pub fn plan<C: Core>(&mut self, world: &mut World<C>, requests: u64) {
+        let slots: u32 = self.fleet.backends.values().map(|backend| backend.slots).sum();
+        let load_percent = self.chance.pick(&[30, 90, 150, 400]);
+        let gap_us = self.service_us * 100 / load_percent / u64::from(slots.max(1));
+        let requests_per_change = self.chance.pick(&[5, 20, 200]);
+        let mut now = Moment(self.chance.below(1000));
+        for _ in 0..requests {
+            // bursts and pauses
+            let gap_us = if self.chance.percent(2) { 20 * gap_us } else { gap_us };
+            now = now + Span(self.chance.below(2 * gap_us + 1));
+            let request = self.draw_request(now);
+            world.plan(now, Happening::Arrive(Box::new(request)));
+            if self.chance.percent(10) {
+                let noise = self.draw_noise();
+                world.plan(now + Span(self.chance.below(gap_us + 1)), noise);
+            }
+            if self.chance.below(requests_per_change) == 0 {
+                self.change();
+                world.plan(now, Happening::Tell(Event::Adopt(self.fleet())));
+            }
+        }
+        self.mend();
+        world.plan(now + Span(1), Happening::Tell(Event::Adopt(self.fleet())));
+    }
+
+    /// Plans one request more for each backend than it has slots, all at once: every slot must be there.
+    pub fn fill<C: Core>(&mut self, world: &mut World<C>) {
+        let now = world.report().end + Span::from_secs(60);
+        for (id, backend) in self.fleet.backends.clone() {
+            for _ in 0..=backend.slots {
+                let mut request = self.draw_request(now);
+                request.arrival.candidates = Box::new([Candidate { backend: id, model: ModelId(0) }]);
+                request.arrival.prompt_tokens = 1;
+                request.fate = Fate::Served;
+                world.plan(now, Happening::Arrive(Box::new(request)));
+            }
+        }
+    }
+
+    fn draw_request(&mut self, now: Moment) -> Request {
+        let chance = &mut self.chance;
+        self.tickets += 1;
+        let service = match chance.percent(5) {
+            true => Span(self.service_us * 10),
+            false => Span(chance.within(1, 2 * self.service_us)),
+        };
+        let deadline = match chance.below(10) {
+            0 => now,
+            1 | 2 => now + Span(chance.below(self.service_us)),
+            3..8 => now + Span(chance.within(1_000, 20 * self.service_us)),
+            _ => Moment::NEVER,
+        };
+        let fate = match chance.below(100) {
+            0..70 => Fate::Served,
+            70..78 => Fate::Fails(Span(chance.below(self.service_us) + 1)),
+            78..84 => Fate::Unsent,
+            _ => Fate::Leaves(now + Span(chance.below(4 * self.service_us))),
+        };
+        let prompt_tokens = chance.pick(&[10, 90, 91, 500, 5000]);
+        let lag = Span(chance.within(0, self.grace_us));
+        let arrival = Arrival {
+            ticket: TicketId(self.tickets),
+            key: Key(self.tickets % 3),
+            class: Class::Normal,
+            prompt_tokens,
+            candidates: self.draw_candidates(),
+            deadline,
+        };
+        Request { arrival, service, lag, fate }
+    }
+
+    fn draw_candidates(&mut self) -> Box<[Candidate]> {
+        let chance = &mut self.chance;
+        let model = chance.below(self.models.len() as u64) as u32;
+        let mut homes = self.models[model as usize].clone();
+        if self.wild {
+            homes = self.fleet.backends.keys().copied().filter(|_| chance.percent(50)).collect();
+        }
+        let turn = chance.below(homes.len() as u64) as usize;
+        homes.rotate_left(turn);
+        match chance.below(50) {
+            0 => homes = vec![STRANGER],
+            1 => homes.push(STRANGER),
+            2 => homes.extend(homes.clone()),
+            _ => {}
+        }
+        homes.into_iter().map(|backend| Candidate { backend, model: ModelId(model) }).collect()
+    }
+
+    /// Things that must not matter.
+    fn draw_noise(&mut self) -> Happening {
+        let ticket = TicketId(1 << 40);
+        match self.chance.below(8) {
+            0 => Happening::Tell(Event::FirstToken { ticket }),
+            1 => Happening::Tell(Event::Finish { ticket, outcome: Outcome::Failed, usage: Usage::default() }),
+            2 => Happening::Tell(Event::Cancel { ticket }),
+            3 => Happening::Tell(Event::Observe { backend: STRANGER, idle: true }),
+            4 => Happening::Late(Event::Wake, Span(self.chance.below(1_000_000))),
+            5 => Happening::Look(BackendId(self.chance.below(BACKENDS_MAX) as u32)),
+            6 => Happening::Tell(Event::Wake),
+            _ => Happening::Again(TicketId(self.tickets)),
+        }
+    }
+
+    fn change(&mut self) {
+        let chance = &mut self.chance;
+        if !self.fleet.owner || chance.percent(2) {
+            self.fleet.owner = !self.fleet.owner;
+            return;
+        }
+        let ids: Vec<_> = self.fleet.backends.keys().copied().collect();
+        let back = self.shelf.keys().next().copied();
+        if let Some(id) = back.filter(|_| ids.is_empty() || chance.percent(60)) {
+            let backend = self.shelf.remove(&id).expect("the id is from the shelf");
+            self.fleet.backends.insert(id, backend);
+            return;
+        }
+        let id = chance.pick(&ids);
+        let backend = self.fleet.backends.get_mut(&id).expect("the id is from the fleet");
+        match chance.below(8) {
+            _ if !backend.healthy => backend.healthy = true,
+            _ if backend.draining => backend.draining = false,
+            0 | 1 => backend.healthy = false,
+            2 => backend.draining = true,
+            3 => backend.slots = chance.below(5) as u32,
+            4 => *backend = draw_backend(chance, self.grace_us),
+            5 => self.fleet.queue_max = chance.pick(&[0, 3, 20, 60]),
+            6 => drop(self.fleet.backends.remove(&id).map(|backend| self.shelf.insert(id, backend))),
+            // as it is: an equal fleet changes nothing
+            _ => {}
+        }
+    }
+
+    fn mend(&mut self) {
+        self.fleet.owner = true;
+        self.fleet.queue_max = 100;
+        self.fleet.backends.append(&mut self.shelf);
+        for backend in self.fleet.backends.values_mut() {
+            (backend.healthy, backend.draining) = (true, false);
+            (backend.slots, backend.max_input_tokens) = (backend.slots.max(1), None);
+        }
+    }
+}
+
+fn draw_backend(chance: &mut Chance, grace_us: u64) -> Backend {
+    Backend {
+        slots: chance.pick(&[0, 1, 1, 1, 2, 4]),
+        priority: chance.pick(&[-1, 0, 0, 0, 7]),
+        max_input_tokens: chance.pick(&[None, None, Some(100), Some(1000)]),
+        healthy: chance.percent(90),
+        draining: chance.percent(5),
+        release_grace: Span(grace_us * chance.within(1, 2)),
+    }
+}

@@ -1,0 +1,57 @@
+//! Each law bites: a core with a planted fault breaks it, and the true core does not.
+
+use sched::Scheduler;
+use tests::laws::{LAWS, Law, only};
+use tests::world::{Broken, Core, Fault, Story, Twist, World};
+
+const SEEDS: u64 = 60;
+
+fn tell(seed: u64, laws: &'static [Law], core: impl FnOnce(&Story) -> Box<dyn Core>) -> Result<(), Broken> {
+    let mut story = Story::new(seed);
+    let mut world = World::new(core(&story), story.fleet(), laws);
+    story.plan(&mut world, 200);
+    world.run()?;
+    story.fill(&mut world);
+    world.run()
+}
+
+/// The first seed with which a fault breaks a law that judges alone.
+fn breaks(fault: Fault, law: &str) -> Option<u64> {
+    let laws = only(law).expect("a law of the list");
+    let double =
+        |seed| move |story: &Story| Box::new(Twist::new(seed, &story.fleet(), fault)) as Box<dyn Core>;
+    (0..SEEDS).find(|seed| tell(*seed, laws, double(*seed)).is_err())
+}
+
+#[test]
+fn a_planted_fault_breaks_its_law() {
+    let planted = [
+        (Fault::MoreSlots, "above"),
+        (Fault::NoGrace, "above"),
+        (Fault::Stutters, "once"),
+        (Fault::Swallows, "once"),
+        (Fault::Deaf, "lost"),
+        (Fault::FewerSlots, "idle"),
+        (Fault::Overtakes, "order"),
+        (Fault::Perverse, "best"),
+        (Fault::Usurps, "spare"),
+        (Fault::Dawdles, "late"),
+        (Fault::Lies, "reason"),
+        (Fault::Sleeps, "wake"),
+        (Fault::Blind, "agree"),
+    ];
+    for (fault, law) in planted {
+        assert!(breaks(fault, law).is_some(), "{fault:?} does not break `{law}`");
+    }
+    for law in LAWS {
+        assert!(planted.iter().any(|(_, name)| *name == law.name), "no fault is planted for `{}`", law.name);
+    }
+}
+
+#[test]
+fn the_true_core_breaks_none() {
+    for seed in 0..SEEDS {
+        let told = tell(seed, LAWS, |story| Box::new(Scheduler::new(seed, story.fleet())));
+        assert_eq!(told, Ok(()), "seed {seed}");
+    }
+}
