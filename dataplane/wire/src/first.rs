@@ -1,7 +1,7 @@
 //! Whether an answer with status 200 starts with an error.
 
 use crate::dialect::Operation;
-use crate::frame::{EventEnd, element_json, event};
+use crate::frame::{EventEnd, Frames, element_json, event};
 use crate::scan::{Bad, Peek, Scan};
 use crate::tap::error::Told;
 use crate::target::Framing;
@@ -41,13 +41,21 @@ pub fn first_element(_operation: Operation, framing: Framing, so_far: &[u8]) -> 
             Some(end) => judge(&bytes[..end], true),
             None => judge(bytes, false),
         },
-        (Framing::Array, Some(b'[')) => judge(element_json(bytes), false),
+        (Framing::Array, Some(b'[')) => first_in_array(bytes),
         (Framing::Array, Some(_)) => First::Content,
     };
     match found {
         First::More if so_far.len() > FIRST_BYTES_MAX => First::Content,
         found => found,
     }
+}
+
+fn first_in_array(bytes: &[u8]) -> First {
+    let mut first = None;
+    Frames::elements().feed(bytes, |element| {
+        first.get_or_insert_with(|| judge(element_json(element), true));
+    });
+    first.unwrap_or_else(|| judge(element_json(bytes), false))
 }
 
 fn first_event(bytes: &[u8]) -> First {
@@ -96,6 +104,10 @@ fn judge(json: &[u8], complete: bool) -> First {
     let mut told = Told::default();
     let mut flat = false;
     let walked = Scan::new(text).object(|scan, key| {
+        let decides = matches!(key.raw, "error" | "type" | "object");
+        if !decides && !flat && !complete && !told.is_error() {
+            return Err(Stop::Content);
+        }
         let kind = scan.peek()?;
         let span = scan.skip()?;
         let value = scan.slice(&span);
@@ -103,8 +115,8 @@ fn judge(json: &[u8], complete: bool) -> First {
             "error" if kind != Peek::Null => told.read(value),
             "type" | "object" if value == "\"error\"" => flat = true,
             "message" | "code" | "status" if flat => told.read_member(key.raw, value),
-            _ if flat || complete || told.is_error() => {}
-            _ => return Err(Stop::Content),
+            "type" | "object" if !complete && !told.is_error() => return Err(Stop::Content),
+            _ => {}
         }
         Ok(())
     });

@@ -12,7 +12,7 @@ enum Cut {
     Events,
     /// Lines end at a line feed.
     Lines,
-    /// The elements of an array end at a comma or the closing bracket.
+    /// The elements of an array end at their own last bracket, a comma, or the closing bracket.
     Elements,
 }
 
@@ -142,14 +142,17 @@ impl EventEnd {
         EventEnd { line_empty: true, after_cr: false }
     }
 
+    /// Whether the bytes start with the second half of a CR LF that the bytes before them began.
+    pub(crate) fn take_lf(&mut self, bytes: &[u8]) -> bool {
+        match bytes.first() {
+            None => false,
+            Some(first) => std::mem::take(&mut self.after_cr) && *first == b'\n',
+        }
+    }
+
     /// The offset behind the empty line that ends the current event, if it is in these bytes.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        if self.after_cr && !bytes.is_empty() {
-            // The second half of CR LF: the line has ended already.
-            self.after_cr = false;
-            at = usize::from(bytes[0] == b'\n');
-        }
+        let mut at = usize::from(self.take_lf(bytes));
         while at < bytes.len() {
             let Some(offset) = memchr::memchr2(b'\n', b'\r', &bytes[at..]) else {
                 self.line_empty = false;
@@ -192,6 +195,9 @@ impl Array {
                 b'{' | b'[' => self.depth += 1,
                 b'}' | b']' if self.depth > 0 => {
                     self.depth -= 1;
+                    if self.depth == 0 {
+                        return Some(at);
+                    }
                 }
                 b']' if self.open && !self.closed => {
                     self.closed = true;
@@ -225,16 +231,17 @@ impl Array {
     }
 }
 
-/// The JSON inside an element of an array: without the bracket or comma around it.
+/// The JSON inside an element of an array: without the brackets and commas around it.
 pub fn element_json(element: &[u8]) -> &[u8] {
     let mut inner = element.trim_ascii();
-    if let [b'[', rest @ ..] = inner {
-        inner = rest;
+    if let [b'[' | b',', rest @ ..] = inner {
+        inner = rest.trim_ascii();
     }
-    if let [rest @ .., b',' | b']'] = inner {
-        inner = rest;
+    match inner {
+        [rest @ .., b','] => rest.trim_ascii(),
+        [b']'] => &[],
+        _ => inner,
     }
-    inner.trim_ascii()
 }
 
 /// A server-sent event.

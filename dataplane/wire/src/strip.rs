@@ -19,8 +19,8 @@ pub struct UsageStrip {
     held_bytes: usize,
     /// The current event is too long to be judged.
     passing: bool,
-    /// The last event was taken out and ended in CR: a LF behind it goes too.
-    dropped_cr: bool,
+    /// The last event was taken out, and so is the second half of its CR LF.
+    dropped: bool,
 }
 
 impl Default for UsageStrip {
@@ -32,13 +32,7 @@ impl Default for UsageStrip {
 impl UsageStrip {
     /// A strip for one stream.
     pub fn new() -> Self {
-        UsageStrip {
-            ends: EventEnd::new(),
-            held: Vec::new(),
-            held_bytes: 0,
-            passing: false,
-            dropped_cr: false,
-        }
+        UsageStrip { ends: EventEnd::new(), held: Vec::new(), held_bytes: 0, passing: false, dropped: false }
     }
 
     /// Takes a chunk and gives out what may pass.
@@ -46,19 +40,18 @@ impl UsageStrip {
         // The first byte that may pass and is not given out yet, and the start of the current event.
         let mut pass = 0;
         let mut start = 0;
+        let between = self.held.is_empty() && !self.passing;
+        if between && self.ends.take_lf(&chunk) {
+            start = 1;
+            pass = usize::from(self.dropped);
+        }
         while let Some(length) = self.ends.end(&chunk[start..]) {
-            let skipped_lf = usize::from(self.dropped_cr && chunk[start] == b'\n');
-            self.dropped_cr = false;
-            if skipped_lf == 1 {
-                give(&chunk, pass, start, out);
-                pass = start + 1;
-            }
             let end = start + length;
-            if self.is_usage(&chunk[start + skipped_lf..end]) {
+            self.dropped = self.is_usage(&chunk[start..end]);
+            if self.dropped {
                 give(&chunk, pass, start, out);
                 pass = end;
                 self.held.clear();
-                self.dropped_cr = chunk[end - 1] == b'\r';
             } else {
                 out.append(&mut self.held);
             }
@@ -66,31 +59,23 @@ impl UsageStrip {
             self.passing = false;
             start = end;
         }
-        self.keep_tail(chunk, pass, start, out);
+        self.keep_tail(&chunk, pass, start, out);
     }
 
     /// The stream has ended: gives out what is held.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) {
-        let tail: &[u8] = &[];
-        if !self.held.is_empty() && self.is_usage(tail) {
+        if !self.held.is_empty() && self.is_usage(&[]) {
             self.held.clear();
         }
         out.append(&mut self.held);
         self.held_bytes = 0;
     }
 
-    fn keep_tail(&mut self, chunk: Bytes, pass: usize, mut start: usize, out: &mut Vec<Bytes>) {
+    fn keep_tail(&mut self, chunk: &Bytes, pass: usize, start: usize, out: &mut Vec<Bytes>) {
         if start == chunk.len() || self.passing {
-            return give(&chunk, pass, chunk.len(), out);
+            return give(chunk, pass, chunk.len(), out);
         }
-        give(&chunk, pass, start, out);
-        if self.dropped_cr && chunk[start] == b'\n' {
-            start += 1;
-        }
-        self.dropped_cr = false;
-        if start == chunk.len() {
-            return;
-        }
+        give(chunk, pass, start, out);
         self.held_bytes += chunk.len() - start;
         self.held.push(chunk.slice(start..));
         if self.held_bytes > USAGE_EVENT_BYTES_MAX {

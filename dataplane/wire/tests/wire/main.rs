@@ -1,0 +1,14 @@
+//! The wire crate, driven by recorded bytes and tables.
+
+mod edits;
+mod fault;
+mod first;
+mod frame;
+mod golden;
+mod hostile;
+mod list;
+mod pattern;
+mod read;
+mod strip;
+mod tap;
+mod target;
