@@ -195,6 +195,6 @@ fn split(decision: &Decision) -> (TicketId, Verdict) {
         Decision::Start { ticket, candidate, backend, slot } => {
             (*ticket, Ok(Grant { candidate: usize::from(*candidate), backend: *backend, slot: *slot }))
         }
-        Decision::Refuse { ticket, why } => (*ticket, Err(why.clone())),
+        Decision::Refuse { ticket, why } => (*ticket, Err(*why)),
     }
 }

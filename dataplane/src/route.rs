@@ -45,6 +45,9 @@ pub enum NoRoute {
     },
 }
 
+/// A backend and the name of a model there.
+type Holder = (Arc<Backend>, Arc<str>);
+
 /// What a rule matches.
 #[derive(Debug)]
 enum Match {
@@ -141,7 +144,7 @@ impl Table {
             table.backends.insert(backend.name.clone(), backend.clone());
             for model in &backend.models {
                 let holders = table.served.entry(model.name.clone()).or_default();
-                if !holders.last().is_some_and(|last| last.id == backend.id) {
+                if holders.last().is_none_or(|last| last.id != backend.id) {
                     holders.push(backend.clone());
                 }
             }
@@ -185,7 +188,7 @@ impl Table {
         Ok(candidates)
     }
 
-    fn find(&self, requested: &str) -> (Vec<(Arc<Backend>, Arc<str>)>, Option<&Rule>) {
+    fn find(&self, requested: &str) -> (Vec<Holder>, Option<&Rule>) {
         if let Some(rule) = self.exact.get(requested) {
             return (self.follow(rule, requested), Some(rule));
         }
@@ -199,7 +202,7 @@ impl Table {
         }
     }
 
-    fn follow(&self, rule: &Rule, requested: &str) -> Vec<(Arc<Backend>, Arc<str>)> {
+    fn follow(&self, rule: &Rule, requested: &str) -> Vec<Holder> {
         let mut found = Vec::new();
         for (model, backend) in rule.expand(requested).unwrap_or_default() {
             match backend {
@@ -218,12 +221,12 @@ impl Table {
     }
 
     /// Who serves a model of this name, and how it is spelt there.
-    fn serving(&self, name: &str) -> Vec<(Arc<Backend>, Arc<str>)> {
+    fn serving(&self, name: &str) -> Vec<Holder> {
         let other = match name.strip_suffix(":latest") {
             Some(short) => short.to_owned(),
             None => format!("{name}:latest"),
         };
-        let mut found: Vec<(Arc<Backend>, Arc<str>)> = Vec::new();
+        let mut found: Vec<Holder> = Vec::new();
         for spelling in [name, other.as_str()] {
             if let Some((model, holders)) = self.served.get_key_value(spelling) {
                 for holder in holders {

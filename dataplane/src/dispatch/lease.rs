@@ -47,7 +47,7 @@ impl Waiting {
     /// Why the core refuses.
     pub async fn slot(mut self) -> Result<(Lease, Grant), Refusal> {
         let verdict = match &mut self.state {
-            State::Decided(verdict) => verdict.clone(),
+            State::Decided(verdict) => *verdict,
             // The sender lives in the core's table until it answers.
             State::Queued(receiver) => receiver.await.unwrap_or(Err(Refusal::NoCandidate)),
             State::Over => Err(Refusal::NoCandidate),

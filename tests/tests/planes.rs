@@ -1,0 +1,291 @@
+//! Both planes as processes: the control plane dies and comes back, its store is wiped or set back, a data plane
+//! starts without it.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use llmsim::{Kind, Settings, Sim};
+use proto::v1::{self, management_client::ManagementClient};
+use serde_json::json;
+use tests::{
+    process::{Process, field},
+    rig::{self, DEADLINE},
+};
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+struct Planes {
+    folder: tempfile::TempDir,
+    port: u16,
+    control: Option<Process>,
+    data: Option<Process>,
+    url: String,
+}
+
+impl Planes {
+    fn new() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|bound| bound.local_addr())
+            .expect("a free port")
+            .port();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut planes = Self { folder, port, control: None, data: None, url: String::new() };
+        planes.start_control();
+        planes.start_data();
+        planes
+    }
+
+    fn store(&self) -> String {
+        self.folder.path().join("control").display().to_string()
+    }
+
+    fn start_control(&mut self) {
+        let (listen, store) = (format!("127.0.0.1:{}", self.port), self.store());
+        let args = ["--listen", &listen, "--state-dir", &store, "--probe-interval", "1"];
+        self.control = Some(Process::start("llmb-control", &args, &[]));
+    }
+
+    fn start_data(&mut self) {
+        let (control, state) =
+            (format!("http://127.0.0.1:{}", self.port), self.folder.path().join("d").display().to_string());
+        let args = ["--control", &control, "--state-dir", &state, "--listen", "127.0.0.1:0"];
+        let data =
+            Process::start("llmb-data", &[&args[..], &["--admin-listen", "127.0.0.1:0"]].concat(), &[]);
+        let line = data.line("its address", |line| line.contains("data plane serves"));
+        self.url = format!("http://{}", field(&line, "listen"));
+        self.data = Some(data);
+    }
+
+    fn kill_control(&mut self) {
+        self.control.take().expect("it runs").kill();
+    }
+
+    fn restart_data(&mut self) {
+        self.data.take().expect("it runs").kill();
+        self.start_data();
+    }
+
+    async fn manage(&self) -> ManagementClient<Channel> {
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let began = Instant::now();
+        loop {
+            match ManagementClient::connect(url.clone()).await {
+                Ok(client) => return client,
+                Err(error) => assert!(began.elapsed() < DEADLINE, "no management: {error}"),
+            }
+        }
+    }
+
+    async fn add(&self, name: &str, sim: &Sim) {
+        let backend = v1::Backend { name: name.to_owned(), url: sim.url(), ..v1::Backend::default() };
+        let request = v1::CreateBackendRequest { backend: Some(backend) };
+        self.manage().await.create_backend(request).await.expect("the backend is added");
+    }
+
+    /// The one data plane, once `right` holds for it.
+    async fn plane(&self, what: &str, right: impl Fn(&v1::DataPlane) -> bool) -> v1::DataPlane {
+        let mut manage = self.manage().await;
+        let began = Instant::now();
+        loop {
+            let status = manage.status(v1::StatusRequest {}).await.expect("a status").into_inner();
+            if let Some(plane) = status.data_planes.iter().find(|plane| right(plane)) {
+                return plane.clone();
+            }
+            assert!(began.elapsed() < DEADLINE, "{what} did not come: {status:#?}");
+        }
+    }
+
+    async fn serves(&self, model: &str) {
+        let client = rig::client();
+        let began = Instant::now();
+        loop {
+            let listed =
+                client.get(format!("{}/v1/models", self.url)).send().await.expect("a list").text().await;
+            if listed.expect("text").contains(&format!("\"{model}\"")) {
+                return;
+            }
+            assert!(began.elapsed() < DEADLINE, "{model} is not served:\n{}", self.said());
+        }
+    }
+
+    fn said(&self) -> String {
+        let said = |process: &Option<Process>| process.as_ref().map(Process::said).unwrap_or_default();
+        format!("{}\n---\n{}", said(&self.control), said(&self.data))
+    }
+
+    async fn ask(&self, model: &str) -> u16 {
+        chat(&rig::client(), &self.url, model).await
+    }
+}
+
+async fn chat(client: &reqwest::Client, url: &str, model: &str) -> u16 {
+    let body = json!({"model": model, "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]});
+    let sent = client.post(format!("{url}/v1/chat/completions")).json(&body).send().await;
+    sent.expect("an answer").status().as_u16()
+}
+
+fn sim(model: &str) -> Sim {
+    llmsim::start(Settings {
+        kind: Kind::Vllm,
+        models: vec![model.to_owned()],
+        slots: 16,
+        decode_tps: 1000.0,
+        prefill_tps: 0.0,
+        ..Settings::default()
+    })
+    .expect("a simulated server starts")
+}
+
+/// Requests without a pause until it is stopped; gives how many were served and how many were not.
+struct Load {
+    stop: Arc<AtomicBool>,
+    served: Arc<AtomicU64>,
+    task: JoinHandle<u64>,
+}
+
+impl Load {
+    fn start(url: &str) -> Self {
+        let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted, url) = (stop.clone(), served.clone(), url.to_owned());
+        let task = tokio::spawn(async move {
+            let (client, mut failed) = (rig::client(), 0);
+            while !stopped.load(Ordering::Relaxed) {
+                if chat(&client, &url, "m").await == 200 {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    failed += 1;
+                }
+            }
+            failed
+        });
+        Self { stop, served, task }
+    }
+
+    async fn more(&self, requests: u64) {
+        let (began, before) = (Instant::now(), self.served.load(Ordering::Relaxed));
+        while self.served.load(Ordering::Relaxed) < before + requests {
+            assert!(began.elapsed() < DEADLINE, "requests are not served");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn failed(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("no panic")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_control_plane_dies_and_comes_back() {
+    let (m, late) = (sim("m"), sim("late"));
+    let mut planes = Planes::new();
+    planes.add("one", &m).await;
+    planes.serves("m").await;
+    let before = planes.plane("an ack", |plane| plane.connected && plane.acked.is_some()).await;
+    assert!(before.owner);
+    let load = Load::start(&planes.url);
+    load.more(20).await;
+    planes.kill_control();
+    load.more(50).await;
+    planes.start_control();
+    let epoch = before.acked.as_ref().expect("acknowledged").epoch;
+    let newer = |plane: &v1::DataPlane| plane.acked.as_ref().is_some_and(|acked| acked.epoch > epoch);
+    let after = planes.plane("a newer epoch", |plane| plane.connected && newer(plane)).await;
+    assert_eq!(after.acked.expect("acknowledged").lineage, before.acked.expect("acknowledged").lineage);
+    planes.add("two", &late).await;
+    planes.serves("late").await;
+    assert_eq!(planes.ask("late").await, 200);
+    assert_eq!(load.failed().await, 0, "{}", planes.said());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_plane_starts_without_the_control_plane() {
+    let m = sim("m");
+    let mut planes = Planes::new();
+    planes.add("one", &m).await;
+    planes.serves("m").await;
+    planes.kill_control();
+    planes.restart_data();
+    planes.serves("m").await;
+    assert_eq!(planes.ask("m").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_store_cannot_move_it_backwards() {
+    let m = sim("m");
+    let mut planes = Planes::new();
+    planes.add("one", &m).await;
+    planes.serves("m").await;
+    planes.kill_control();
+    fs::remove_dir_all(planes.store()).expect("the store is wiped");
+    planes.start_control();
+    let plane = planes.plane("a fault", |plane| !plane.faults.is_empty()).await;
+    assert!(plane.faults[0].contains("another store"), "{:?}", plane.faults);
+    assert_eq!(planes.ask("m").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_set_back_cannot_move_it_backwards() {
+    let m = sim("m");
+    let mut planes = Planes::new();
+    planes.add("one", &m).await;
+    planes.serves("m").await;
+    planes.kill_control();
+    let copy = planes.folder.path().join("copy");
+    copy_folder(Path::new(&planes.store()), &copy);
+    for _ in 0..2 {
+        planes.start_control();
+        let acked = |plane: &v1::DataPlane| {
+            plane.connected && plane.acked.as_ref().is_some_and(|acked| acked.epoch > 1)
+        };
+        planes.plane("a newer epoch", acked).await;
+        planes.kill_control();
+    }
+    fs::remove_dir_all(planes.store()).expect("removed");
+    fs::rename(&copy, planes.store()).expect("set back");
+    planes.start_control();
+    let plane = planes.plane("a fault", |plane| !plane.faults.is_empty()).await;
+    assert!(plane.faults[0].contains("older"), "{:?}", plane.faults);
+    assert_eq!(planes.ask("m").await, 200);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+#[test]
+fn a_second_process_on_the_same_folder_is_told_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let state = folder.path().display().to_string();
+    let args = ["--listen", "127.0.0.1:0", "--state-dir", &state];
+    let first = Process::start("llmb-control", &args, &[]);
+    let _ = first.line("its address", |line| line.contains("serves"));
+    let second = Process::start("llmb-control", &args, &[]);
+    let line = second.line("an error", |line| line.starts_with("error:"));
+    assert!(line.contains(&state), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_planes_end_on_sigterm() {
+    let mut planes = Planes::new();
+    planes.plane("the data plane", |plane| plane.connected).await;
+    assert!(planes.data.take().expect("it runs").terminate().success());
+    assert!(planes.control.take().expect("it runs").terminate().success());
+}
