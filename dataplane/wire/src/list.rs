@@ -87,6 +87,17 @@ pub fn ps(listed: &[Listed]) -> String {
     json!({ "models": loaded.collect::<Vec<_>>() }).to_string()
 }
 
+/// The body of `POST /api/show`, for a model whose servers speak no Ollama.
+pub fn show(listed: &Listed) -> String {
+    let mut body = ollama(listed);
+    let context = listed.context_length.unwrap_or(CONTEXT_ASSUMED);
+    for name in ["license", "modelfile", "template", "parameters", "system"] {
+        body[name] = json!("");
+    }
+    body["model_info"] = json!({ "general.architecture": "unknown", "unknown.context_length": context });
+    body.to_string()
+}
+
 /// The body of `GET /api/version`.
 pub fn ollama_version() -> &'static str {
     OLLAMA_VERSION

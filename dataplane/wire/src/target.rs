@@ -237,7 +237,10 @@ fn gemini(method: &str, base: Base, rest: &str) -> Option<Target> {
         }
         _ => return None,
     };
-    Some(post(method, operation, Some(decode(model)?), base == Base::V1))
+    Some(match decode(model) {
+        Some(model) => post(method, operation, Some(model), base == Base::V1),
+        None => Target::Unknown { dialect: Dialect::Gemini },
+    })
 }
 
 fn listing(method: &str, base: Base, rest: &str, query: Option<&str>) -> Option<Target> {

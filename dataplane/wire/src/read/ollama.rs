@@ -18,7 +18,8 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
         }
         "messages" | "prompt" | "system" | "suffix" | "input" => weigh(scan, &mut draft.weight)?,
         "images" => weigh_images(scan, &mut draft.weight)?,
-        "tools" | "format" => weigh_json(scan, &mut draft.weight)?,
+        "tools" => weigh_json(scan, &mut draft.weight)?,
+        "format" if scan.peek()? == Peek::Object => weigh_json(scan, &mut draft.weight)?,
         "options" if scan.peek()? == Peek::Object => {
             scan.object::<Stop>(|scan, key| match key.name().as_ref() {
                 "num_predict" => draft.read_max(scan),
