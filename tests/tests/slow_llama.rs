@@ -90,14 +90,13 @@ fn it_is_found_and_listed_with_its_model_and_slots() {
     let _alone = alone();
     let chat = Llama::chat();
     let product = Product::up("up-llama-list", &[&chat.url]);
-    let listed = product.llmctl(&["backend", "list", "-o", "json"]);
-    let listed: serde_json::Value = serde_json::from_str(&listed).expect("-o json prints JSON");
-    let status = &listed["backends"][0]["status"];
-    assert_eq!(status["kind"], "LLAMACPP", "{listed:#}");
-    assert_eq!(status["health"], "HEALTHY", "{listed:#}");
-    assert_eq!(status["models"][0]["name"], MODEL, "{listed:#}");
-    assert_eq!(status["slots"], SLOTS, "{listed:#}");
-    assert_ne!(status["slotsAssumed"], true, "{listed:#}");
+    let listed = product.backends();
+    let status = &listed[0]["status"];
+    assert_eq!(status["kind"], "LLAMACPP", "{listed:#?}");
+    assert_eq!(status["health"], "HEALTHY", "{listed:#?}");
+    assert_eq!(status["models"][0]["name"], MODEL, "{listed:#?}");
+    assert_eq!(status["slots"], SLOTS, "{listed:#?}");
+    assert_ne!(status["slotsAssumed"], true, "{listed:#?}");
     let table = product.llmctl(&["backend", "list"]);
-    assert!(table.contains("llama"), "{table}");
+    assert!(table.contains("llamacpp"), "{table}");
 }

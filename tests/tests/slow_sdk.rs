@@ -2,7 +2,7 @@
 
 mod slow;
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use slow::{Product, Running};
 
@@ -18,7 +18,7 @@ struct Sim {
 
 impl Sim {
     fn start(kind: &'static str) -> Self {
-        let mut command = Command::new(slow::binary("llmsim"));
+        let mut command = Command::new(tests::process::binary("llmsim"));
         command.args(["--kind", kind, "--model", kind, "--slots", "2", "--listen", "127.0.0.1:0"]).args(PACE);
         let process = Running::start(&format!("llmsim-{kind}"), &mut command);
         let url = process.until(|line| slow::url_after("listening", line));
@@ -91,7 +91,9 @@ fn ollama_for_node() {
 }
 
 #[test]
-fn readme_s_script_manages_by_reflection() {
+fn the_script_of_the_readme_manages_by_reflection() {
+    let read = |path| fs::read_to_string(slow::root().join(path)).expect("it is part of the repository");
+    assert!(read("README.md").contains(&read("tests/sdk/manage.py")), "README shows another script");
     let product = Product::up::<&str>("up-manage", &[]);
     let target = product.control.trim_start_matches("http://");
     slow::script("manage.py", &[target]);

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tests::process::binary;
+
 /// How long a server may take until it says where it listens.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long one script may take.
@@ -22,15 +24,6 @@ const LINES_KEPT: usize = 4096;
 /// The root of the repository.
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-/// A binary of this workspace, as `tests/run` has built it.
-pub fn binary(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a running test has a file");
-    let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
-    let path = folder.join(name);
-    assert!(path.exists(), "{} is missing: cargo build --workspace --bins", path.display());
-    path
 }
 
 /// What `tests/run` sets for the slow ring.
@@ -146,9 +139,31 @@ impl Product {
             command.args(["--backend", url.as_ref()]);
         }
         let process = Running::start(what, &mut command);
-        let base = process.until(|line| url_after("clients", line));
-        let control = process.until(|line| url_after("manage", line));
-        Self { _process: process, _state: state, base, control }
+        let base = process.until(|line| url_after("Serving at", line));
+        let control = process.until(|line| url_after("Managed at", line));
+        let product = Self { _process: process, _state: state, base, control };
+        product.until_probed(backends.len());
+        product
+    }
+
+    /// All `count` backends are found healthy, before the deadline.
+    fn until_probed(&self, count: usize) {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            let listed = self.backends();
+            let healthy = listed.iter().filter(|backend| backend["status"]["health"] == "HEALTHY").count();
+            if healthy == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{healthy} of {count} backends are healthy: {listed:#?}");
+        }
+    }
+
+    /// What `llmctl backend list` says, as JSON.
+    pub fn backends(&self) -> Vec<serde_json::Value> {
+        let listed = self.llmctl(&["backend", "list", "-o", "json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("-o json prints JSON");
+        listed["backends"].as_array().cloned().unwrap_or_default()
     }
 
     /// What `llmctl ARGS` prints on stdout against this product.
