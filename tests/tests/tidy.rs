@@ -200,12 +200,13 @@ fn machine_paths_and_readme_bite() {
     let place = ["/ro", "ot/x"].concat();
     assert_eq!(rules::machine_path("a.md", &format!("cd {place}\n")).len(), 1);
     none(rules::machine_path("a.md", "see my/ho\nme/x and https://h/tmpx\n"));
-    let sources = [Source::new("tests/tests/laws.rs", "//! A.\n#[test]\nfn never_above_the_slots() {}\n")];
+    let sources =
+        [Source::new("tests/tests/laws.rs", "//! A.\n#[test]\nfn never_above_the_slots() {}\nfn rig() {}\n")];
     let table =
         |test: &str| format!("# x\n## Invariants\n\n| invariant | test |\n|---|---|\n| slots | {test} |\n");
     none(readme::invariants(&table("`never_above_the_slots`"), &sources));
-    none(readme::invariants(&table("`tests/tests/laws.rs` `laws::never_above_the_slots`"), &sources));
-    for bad in ["`sometimes_above`", "`tests/tests/flaws.rs`", "later", ""] {
+    none(readme::invariants(&table("`tests/tests/laws.rs` `laws.rs::never_above_the_slots`"), &sources));
+    for bad in ["`sometimes_above`", "`laws.rs::rig`", "`tests/tests/flaws.rs`", "later", ""] {
         assert_eq!(readme::invariants(&table(bad), &sources).len(), 1, "{bad}");
     }
 }

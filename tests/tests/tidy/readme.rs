@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// What is wrong with the tables below headings that speak of invariants. Names stand in backticks in the last column:
-/// a file of the tree, or a function, with or without its module.
+/// a file of the tree, or a test, with or without its file.
 pub fn invariants(readme: &str, sources: &[Source]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut inside = false;
@@ -40,5 +40,5 @@ fn exists(name: &str, sources: &[Source]) -> bool {
     if is_file(function) {
         return places.next().is_some();
     }
-    places.any(|source| source.functions().iter().any(|found| found.name == function))
+    places.any(|source| source.functions().iter().any(|found| found.is_test && found.name == function))
 }

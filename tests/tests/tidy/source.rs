@@ -17,6 +17,8 @@ pub struct Function {
     pub name: String,
     pub line: usize,
     pub lines: usize,
+    /// Marked `#[test]`, `#[tokio::test]` or the like.
+    pub is_test: bool,
 }
 
 /// A word of the code, and its place.
@@ -50,9 +52,11 @@ impl Source {
                 continue;
             }
             let start = self.code.len() - name.behind.len();
+            let attributes = keyword.before.rsplit(['{', '}', ';']).next().unwrap_or_default();
+            let is_test = ["#[test]", "::test]", "::test("].iter().any(|mark| attributes.contains(mark));
             if let Some(body) = body(&self.code, start) {
                 let lines = self.code[start..body.end].matches('\n').count() + 1;
-                functions.push(Function { name: name.text.to_owned(), line: keyword.line, lines });
+                functions.push(Function { name: name.text.to_owned(), line: keyword.line, lines, is_test });
             }
         }
         functions
