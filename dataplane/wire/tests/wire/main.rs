@@ -1,5 +1,7 @@
 //! The wire crate, driven by recorded bytes and tables.
 
+#![cfg(test)]
+
 mod edits;
 mod fault;
 mod first;

@@ -226,7 +226,7 @@ fn refusals() {
         (Operation::Messages, b"{\"model\":\"m\"}", "messages: missing"),
         (Operation::Embeddings, b"{\"model\":\"m\"}", "input: missing"),
         (chat, long.as_bytes(), "model: has 257 bytes, at most 256 are allowed"),
-        (chat, deep.as_bytes(), "body is not JSON: nested deeper than 128 at line 1 column 154"),
+        (chat, deep.as_bytes(), "body is not JSON: nested deeper than 128 at line 1 column 152"),
     ];
     for (operation, body, expected) in cases {
         let fault = read(operation, None, body).unwrap_err();
