@@ -156,8 +156,8 @@ fn shows(kind: Kind, headers: &HeaderMap, query: &str, key: &str) -> bool {
     match kind {
         Kind::Anthropic | Kind::Llamacpp => bearer || header("x-api-key") == Some(key),
         Kind::Gemini => {
-            let in_query = query.split('&').filter_map(|pair| pair.strip_prefix("key="));
-            bearer || header("x-goog-api-key") == Some(key) || in_query.last() == Some(key)
+            let mut in_query = query.split('&').filter_map(|pair| pair.strip_prefix("key="));
+            bearer || header("x-goog-api-key") == Some(key) || in_query.next_back() == Some(key)
         }
         _ => bearer,
     }

@@ -31,9 +31,9 @@ pub(crate) struct Tool {
     pub arguments: String,
 }
 
-/// Reads a request; `model` is the one in the path, for dialects that have it there. The error is a
-/// sentence for the client.
-pub(crate) fn read(dialect: Dialect, model: Option<&str>, body: &Value) -> Result<Ask, String> {
+/// Reads a request; `model` is the one in the path, for dialects that have it there. The error is the
+/// name of a member that is missing.
+pub(crate) fn read(dialect: Dialect, model: Option<&str>, body: &Value) -> Result<Ask, &'static str> {
     let mut ask = Ask { model: model.unwrap_or_default().to_owned(), ..Ask::default() };
     if model.is_none() {
         ask.model = text(&body["model"]).to_owned();
@@ -60,7 +60,7 @@ pub(crate) fn read(dialect: Dialect, model: Option<&str>, body: &Value) -> Resul
             }
         }
         Dialect::Messages => {
-            ask.max = Some(number(&body["max_tokens"]).ok_or("max_tokens: Field required")?);
+            ask.max = number(&body["max_tokens"]);
             gather(&body["system"], &mut ask.prompt);
             required(body, "messages")?
         }
@@ -88,7 +88,7 @@ pub(crate) fn read(dialect: Dialect, model: Option<&str>, body: &Value) -> Resul
         ask.load_only = ask.prompt.is_empty();
         ask.unload = matches!(&body["keep_alive"], Value::Number(n) if n.as_f64() == Some(0.0));
     }
-    if turns.last().is_some_and(|turn| wants_tool(turn)) && body["tool_choice"] != "none" {
+    if turns.last().is_some_and(wants_tool) && body["tool_choice"] != "none" {
         ask.tool = first_tool(&body["tools"]);
     }
     Ok(ask)
@@ -209,18 +209,16 @@ fn valid(schema: &Value, depth: u32) -> Value {
     }
 }
 
-fn required<'a>(body: &'a Value, name: &str) -> Result<&'a [Value], String> {
+fn required<'a>(body: &'a Value, name: &'static str) -> Result<&'a [Value], &'static str> {
     match &body[name] {
         Value::Array(items) if !items.is_empty() => Ok(items),
-        Value::Null => Err(format!("{name}: Field required")),
-        Value::Array(_) => Err(format!("{name}: at least one element is required")),
-        _ => Err(format!("{name}: Input should be a valid array")),
+        _ => Err(name),
     }
 }
 
-fn required_any<'a>(body: &'a Value, name: &str) -> Result<&'a Value, String> {
+fn required_any<'a>(body: &'a Value, name: &'static str) -> Result<&'a Value, &'static str> {
     match &body[name] {
-        Value::Null => Err(format!("{name}: Field required")),
+        Value::Null => Err(name),
         value => Ok(value),
     }
 }

@@ -3,6 +3,7 @@
 mod chat;
 mod completions;
 mod gemini;
+mod llama;
 mod messages;
 mod ollama;
 mod responses;
@@ -183,6 +184,7 @@ pub(crate) fn encoder(dialect: Dialect, head: Head) -> Box<dyn Encode> {
     match dialect {
         Dialect::Chat => Box::new(chat::Chat::new(head)),
         Dialect::Completions => Box::new(completions::Completions::new(head)),
+        Dialect::Responses if head.kind == Kind::Llamacpp => Box::new(llama::Llama::new(head)),
         Dialect::Responses => Box::new(responses::Responses::new(head)),
         Dialect::Messages => Box::new(messages::Messages::new(head)),
         Dialect::Gemini => Box::new(gemini::Gemini::new(head)),

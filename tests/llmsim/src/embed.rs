@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{ask, engine::Timing, route::Embed, text};
 
-/// The texts to embed. The error is a sentence for the client.
-pub(crate) fn read(shape: Embed, body: &Value) -> Result<Vec<String>, String> {
+/// The texts to embed. The error is the name of a member that is missing.
+pub(crate) fn read(shape: Embed, body: &Value) -> Result<Vec<String>, &'static str> {
     let texts = match shape {
         Embed::Openai | Embed::Ollama => ask::inputs(&body["input"]),
         Embed::OllamaOld => ask::inputs(&body["prompt"]),
@@ -16,8 +16,8 @@ pub(crate) fn read(shape: Embed, body: &Value) -> Result<Vec<String>, String> {
         }
     };
     match (texts.is_empty(), shape) {
-        (true, Embed::Openai) => Err("input: Field required".to_owned()),
-        (true, Embed::Gemini | Embed::GeminiBatch) => Err("content is required".to_owned()),
+        (true, Embed::Openai) => Err("input"),
+        (true, Embed::Gemini | Embed::GeminiBatch) => Err("content"),
         _ => Ok(texts),
     }
 }

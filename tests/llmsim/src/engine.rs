@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -103,27 +103,35 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move {
             let begun = AtomicBool::new(false);
+            let written = AtomicU32::new(0);
             let left = async {
                 steps.closed().await;
                 engine.record.left(entry);
                 if begun.load(Ordering::Relaxed) {
                     // `work` finds no receiver and stays where it is, so the slot is held meanwhile.
-                    tokio::time::sleep(engine.settings.abort_lag).await;
+                    sleep_until(Instant::now() + engine.settings.abort_lag).await;
                 }
             };
             let left_early = tokio::select! {
                 biased;
-                () = engine.work(entry, &job, &steps, &begun) => false,
+                () = engine.work(entry, &job, &steps, &begun, &written) => false,
                 () = left => true,
             };
             if left_early {
-                engine.record.stop(entry, Outcome::Left);
+                engine.record.stop(entry, Outcome::Left, written.load(Ordering::Relaxed));
             }
         });
         receiver
     }
 
-    async fn work(&self, entry: Entry, job: &Job, steps: &mpsc::Sender<Step>, begun: &AtomicBool) {
+    async fn work(
+        &self,
+        entry: Entry,
+        job: &Job,
+        steps: &mpsc::Sender<Step>,
+        begun: &AtomicBool,
+        written: &AtomicU32,
+    ) {
         let arrived = Instant::now();
         sleep_until(arrived + job.delay).await;
         let slot = self.slots.acquire().await.expect("the semaphore is never closed");
@@ -136,6 +144,7 @@ impl Engine {
         let ready = started + time_of(job.prompt_tokens, self.settings.prefill_tps);
         sleep_until(ready).await;
         timing.prefill = started.elapsed();
+        self.record.read(job.prompt_tokens);
         let (stop_at, last) = match job.ending {
             Ending::Whole => (job.output_tokens, None),
             Ending::Die(after) => (after.min(job.output_tokens), Some(Step::Die)),
@@ -144,6 +153,7 @@ impl Engine {
         };
         for index in 1..=stop_at {
             sleep_until(ready + time_of(index, self.settings.decode_tps)).await;
+            written.store(index, Ordering::Relaxed);
             if steps.send(Step::Token).await.is_err() {
                 return std::future::pending().await;
             }
@@ -159,7 +169,7 @@ impl Engine {
         drop(busy);
         drop(slot);
         let outcome = if last.is_none() { Outcome::Finished } else { Outcome::Failed };
-        self.record.stop(entry, outcome);
+        self.record.stop(entry, outcome, stop_at);
         room.send(last.unwrap_or(Step::Done(timing)));
     }
 

@@ -19,6 +19,12 @@ use crate::{
 /// The body of every response.
 pub(crate) enum Answer {
     Full(Option<Bytes>),
+    /// Fewer bytes than are promised.
+    Short {
+        bytes: Option<Bytes>,
+        promised: u64,
+        flushed: bool,
+    },
     /// Nothing ever comes.
     Silent,
     Stream(Box<Flow>),
@@ -42,6 +48,10 @@ impl Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
+            Answer::Short { bytes, flushed, .. } => match bytes.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => broken(flushed, context).map(|error| Some(Err(error))),
+            },
             Answer::Full(bytes) => {
                 Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
             }
@@ -52,10 +62,28 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Answer::Short { promised, .. } => SizeHint::with_exact(*promised),
             Answer::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             _ => SizeHint::default(),
         }
     }
+}
+
+/// An error, but not before what was written is flushed: hyper drops it otherwise.
+fn broken(flushed: &mut bool, context: &mut Context<'_>) -> Poll<io::Error> {
+    if *flushed {
+        return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+    }
+    *flushed = true;
+    context.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// How a stream is over.
+#[derive(Clone, Copy)]
+enum Over {
+    Cleanly,
+    Broken,
 }
 
 /// A stream: steps of the engine in, frames of the dialect out, one a token.
@@ -65,7 +93,10 @@ pub(crate) struct Flow {
     plan: Plan,
     written: usize,
     begun: bool,
-    over: bool,
+    over: Option<Over>,
+    flushed: bool,
+    /// It breaks even after its last event.
+    breaks: bool,
     /// Steps and bytes from before the body was polled.
     first: Option<Step>,
     held: Vec<u8>,
@@ -78,7 +109,18 @@ impl Flow {
         plan: Plan,
         first: Option<Step>,
     ) -> Self {
-        Flow { steps, encoder, plan, written: 0, begun: false, over: false, first, held: Vec::new() }
+        Flow {
+            steps,
+            encoder,
+            plan,
+            written: 0,
+            begun: false,
+            over: None,
+            flushed: false,
+            breaks: false,
+            first,
+            held: Vec::new(),
+        }
     }
 
     /// Sends what precedes the first token at once.
@@ -89,13 +131,22 @@ impl Flow {
         }
     }
 
+    /// Ends with a broken connection, after the last event.
+    pub fn breaks(&mut self) {
+        self.breaks = true;
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             if !self.held.is_empty() {
                 return Poll::Ready(Some(Ok(std::mem::take(&mut self.held).into())));
             }
-            if self.over {
-                return Poll::Ready(None);
+            match self.over {
+                Some(Over::Cleanly) => return Poll::Ready(None),
+                Some(Over::Broken) => {
+                    return broken(&mut self.flushed, context).map(|error| Some(Err(error)));
+                }
+                None => {}
             }
             let step = match self.first.take() {
                 Some(step) => Some(step),
@@ -112,13 +163,10 @@ impl Flow {
                     let output_tokens = self.written as u32;
                     let end = End { finish: self.plan.finish, output_tokens, timing };
                     self.encoder.end(&end, &mut self.held);
-                    self.over = true;
+                    self.over = Some(if self.breaks { Over::Broken } else { Over::Cleanly });
                 }
-                Some(Step::Truncate) => self.over = true,
-                Some(Step::Die) | None => {
-                    self.over = true;
-                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
-                }
+                Some(Step::Truncate) => self.over = Some(Over::Cleanly),
+                Some(Step::Die) | None => self.over = Some(Over::Broken),
             }
         }
     }

@@ -141,6 +141,7 @@ async fn respond(
 
 /// The headers that each kind sends with everything.
 fn dress(server: &Server, response: &mut Response<Answer>, number: u32) {
+    let failed = response.status().as_u16() >= 400;
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -154,7 +155,8 @@ fn dress(server: &Server, response: &mut Response<Answer>, number: u32) {
         Kind::Llamacpp => {
             set("server", "llama.cpp");
             set("access-control-allow-origin", "");
-            if number >= LLAMACPP_REQUESTS {
+            // It closes after every error, too.
+            if number >= LLAMACPP_REQUESTS || failed {
                 set("connection", "close");
             } else {
                 set("keep-alive", "timeout=5, max=100");

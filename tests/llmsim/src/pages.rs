@@ -61,11 +61,11 @@ fn models(server: &Server) -> Value {
         }
         Kind::Gemini => json!({"models": data}),
         Kind::Llamacpp => {
-            let alias = llama_model(server);
+            let alias = first_model(server);
             let meta = json!({
                 "vocab_type": 2, "n_vocab": 49_152, "n_ctx": server.settings.context_length,
                 "n_ctx_train": server.settings.context_length, "n_embd": 576, "n_params": PARAMETERS,
-                "size": FILE_BYTES,
+                "size": FILE_BYTES, "ftype": "Q4_1",
             });
             json!({
                 "models": [{
@@ -79,6 +79,7 @@ fn models(server: &Server) -> Value {
                 "object": "list",
                 "data": [{
                     "id": alias, "aliases": [alias], "tags": [], "object": "model",
+                    "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
                     "created": date::unix().as_secs(), "owned_by": "llamacpp", "meta": meta,
                 }],
             })
@@ -202,7 +203,7 @@ fn lm_v1(server: &Server, name: &str) -> Value {
     })
 }
 
-fn llama_model(server: &Server) -> &str {
+fn first_model(server: &Server) -> &str {
     server.settings.models.first().map_or("sim", String::as_str)
 }
 
@@ -211,8 +212,8 @@ fn props(server: &Server) -> Value {
         "default_generation_settings": {
             "id": 0, "n_ctx": server.settings.context_length, "is_processing": false, "params": {},
         },
-        "total_slots": server.settings.slots, "model_alias": llama_model(server),
-        "model_path": format!("/models/{}.gguf", llama_model(server)),
+        "total_slots": server.settings.slots, "model_alias": first_model(server),
+        "model_path": format!("/models/{}.gguf", first_model(server)),
         "modalities": {"vision": false, "audio": false}, "chat_template": "", "bos_token": "<s>",
         "eos_token": "</s>", "build_info": "b11434-simulated", "is_sleeping": false,
         "chat_template_caps": {"supports_tools": true, "supports_tool_calls": true},
@@ -231,16 +232,29 @@ fn slots(server: &Server) -> Value {
 
 fn metrics(server: &Server) -> String {
     let stats = server.record.stats();
-    let waiting = stats.running - stats.busy.min(stats.running);
-    let gauge = |name: &str, value: u32| format!("# TYPE {name} gauge\n{name} {value}\n");
-    if server.settings.kind == Kind::Vllm {
-        let labelled = |name: &str, value: f64| {
-            let model = llama_model(server);
-            format!("# TYPE {name} gauge\n{name}{{engine=\"0\",model_name=\"{model}\"}} {value:.1}\n")
-        };
-        return labelled("vllm:num_requests_running", stats.busy.into())
-            + &labelled("vllm:num_requests_waiting", waiting.into())
-            + &labelled("vllm:kv_cache_usage_perc", 0.0);
-    }
-    gauge("llamacpp:requests_processing", stats.busy) + &gauge("llamacpp:requests_deferred", waiting)
+    let (running, waiting) = (u64::from(stats.busy), u64::from(stats.running.saturating_sub(stats.busy)));
+    let vllm = server.settings.kind == Kind::Vllm;
+    let rows = if vllm {
+        [
+            ("vllm:num_requests_running", "gauge", running),
+            ("vllm:num_requests_waiting", "gauge", waiting),
+            ("vllm:kv_cache_usage_perc", "gauge", 0),
+            ("vllm:prompt_tokens_total", "counter", stats.prompt_tokens),
+            ("vllm:generation_tokens_total", "counter", stats.output_tokens),
+        ]
+    } else {
+        [
+            ("llamacpp:requests_processing", "gauge", running),
+            ("llamacpp:requests_deferred", "gauge", waiting),
+            ("llamacpp:prompt_tokens_cached_total", "counter", 0),
+            ("llamacpp:prompt_tokens_total", "counter", stats.prompt_tokens),
+            ("llamacpp:tokens_predicted_total", "counter", stats.output_tokens),
+        ]
+    };
+    let model = first_model(server);
+    let labels = if vllm { format!("{{engine=\"0\",model_name=\"{model}\"}}") } else { String::new() };
+    let decimal = if vllm { ".0" } else { "" };
+    rows.iter()
+        .map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name}{labels} {value}{decimal}\n"))
+        .collect()
 }

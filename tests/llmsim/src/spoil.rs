@@ -91,11 +91,17 @@ pub(crate) fn half(mut text: String) -> String {
 
 /// Promises more bytes than come.
 pub(crate) fn lengthen(response: &mut Response<Answer>) {
-    let bytes = match response.body() {
-        Answer::Full(Some(bytes)) => bytes.len() as u64,
-        _ => 0,
-    };
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes + MISSING_BYTES));
+    let mut promised = MISSING_BYTES;
+    match response.body_mut() {
+        Answer::Full(bytes) => {
+            let bytes = bytes.take();
+            promised += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            *response.body_mut() = Answer::Short { bytes, promised, flushed: false };
+        }
+        Answer::Stream(flow) => flow.breaks(),
+        Answer::Short { .. } | Answer::Silent => {}
+    }
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(promised));
 }
 
 /// Does to a page what a fault of scope `All` asks for.

@@ -40,6 +40,10 @@ pub struct Stats {
     pub failed: u64,
     /// Requests answered with an error before they became work, injected ones included.
     pub refused: u64,
+    /// Prompt tokens read so far.
+    pub prompt_tokens: u64,
+    /// Tokens written so far.
+    pub output_tokens: u64,
     /// Requests for work in order of arrival, refused ones included.
     pub requests: VecDeque<Seen>,
     /// Requests dropped from the front of `requests`.
@@ -163,7 +167,7 @@ impl Record {
         });
     }
 
-    pub fn stop(&self, entry: Entry, outcome: Outcome) {
+    pub fn stop(&self, entry: Entry, outcome: Outcome, output_tokens: u32) {
         self.change(|stats| {
             stats.running -= 1;
             match outcome {
@@ -171,10 +175,15 @@ impl Record {
                 Outcome::Failed => stats.failed += 1,
                 Outcome::Left => {}
             }
+            stats.output_tokens += u64::from(output_tokens);
             if let Some(seen) = at(stats, entry) {
                 seen.end_us = Some(now_us());
             }
         });
+    }
+
+    pub fn read(&self, prompt_tokens: u32) {
+        self.change(|stats| stats.prompt_tokens += u64::from(prompt_tokens));
     }
 
     pub fn busy(&self, more: bool) {

@@ -16,6 +16,8 @@ pub(crate) enum Trouble {
     Overflow(u32, u32),
     Unauthorized,
     Invalid(String),
+    /// A member of the body is missing.
+    Missing(&'static str),
     NoPath(String, String),
     Loading,
     Busy,
@@ -76,7 +78,7 @@ pub(crate) fn body(kind: Kind, surface: Surface, trouble: &Trouble, status: u16)
 fn status(kind: Kind, surface: Surface, trouble: &Trouble) -> u16 {
     match trouble {
         Trouble::NoModel(_) | Trouble::NoPath(..) => 404,
-        Trouble::Overflow(..) | Trouble::Invalid(_) => 400,
+        Trouble::Overflow(..) | Trouble::Invalid(_) | Trouble::Missing(_) => 400,
         Trouble::Unauthorized => 401,
         Trouble::Loading => 503,
         Trouble::Busy => match (kind, surface) {
@@ -121,6 +123,15 @@ fn message(kind: Kind, surface: Surface, trouble: &Trouble) -> String {
             _ => "Incorrect API key provided. You can find your API key in your settings.".to_owned(),
         },
         Trouble::Invalid(what) => what.clone(),
+        Trouble::Missing(name) => match (kind, surface) {
+            (Kind::Llamacpp, _) => format!("'{name}' is required"),
+            (Kind::Gemini, _) => format!("* GenerateContentRequest.{name}: {name} is not specified\n"),
+            (_, Surface::Anthropic) => format!("{name}: Field required"),
+            (Kind::Ollama, _) => format!("[] is too short - '{name}'"),
+            (Kind::Openai, _) => format!("Missing required parameter: '{name}'."),
+            (Kind::LmStudio, _) => format!("'{name}' field is required"),
+            _ => format!("1 validation error: ('body', '{name}'): Field required"),
+        },
         Trouble::NoPath(method, path) => match kind {
             Kind::Llamacpp => "File Not Found".to_owned(),
             Kind::Anthropic => "Not found".to_owned(),
@@ -146,6 +157,7 @@ fn openai(trouble: &Trouble, status: u16, message: &str) -> Value {
             ("invalid_request_error", json!("messages"), json!("context_length_exceeded"))
         }
         Trouble::Unauthorized => ("invalid_request_error", Value::Null, json!("invalid_api_key")),
+        Trouble::Missing(name) => ("invalid_request_error", json!(name), json!("missing_required_parameter")),
         Trouble::Busy | Trouble::Injected(429, _) => ("requests", Value::Null, json!("rate_limit_exceeded")),
         _ if status >= 500 => ("server_error", Value::Null, Value::Null),
         _ => ("invalid_request_error", Value::Null, Value::Null),

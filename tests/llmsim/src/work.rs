@@ -1,7 +1,7 @@
 //! Requests that make the engine work: generation and embeddings.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Response};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -27,7 +27,11 @@ type Outcome = Result<Response<Answer>, Fail>;
 pub(crate) async fn work(server: &Server, entry: Entry, request: &Request) -> Outcome {
     match &request.route {
         Route::Generate { dialect, model, stream } => {
-            let mut ask = ask::read(*dialect, model.as_deref(), &request.body).map_err(Trouble::Invalid)?;
+            let mut ask = ask::read(*dialect, model.as_deref(), &request.body).map_err(Trouble::Missing)?;
+            // llama.cpp alone has a default.
+            if *dialect == Dialect::Messages && ask.max.is_none() && server.settings.kind != Kind::Llamacpp {
+                return Err(Trouble::Missing("max_tokens").into());
+            }
             ask.stream = stream.unwrap_or(ask.stream);
             ask.model = server.model(&ask.model)?;
             generate(server, entry, request, *dialect, ask).await
@@ -92,7 +96,11 @@ async fn stream(
     }
     let mut response = full(200, content_type, Bytes::new());
     *response.body_mut() = Answer::Stream(Box::new(flow));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let (name, value) = match server.settings.kind {
+        Kind::Llamacpp => ("x-accel-buffering", "no"),
+        _ => ("cache-control", "no-cache"),
+    };
+    response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     if fault == Some(&Fault::WrongLength) {
         spoil::lengthen(&mut response);
     }
@@ -100,7 +108,7 @@ async fn stream(
 }
 
 async fn vectors(server: &Server, entry: Entry, request: &Request, shape: Embed, model: String) -> Outcome {
-    let inputs = embed::read(shape, &request.body).map_err(Trouble::Invalid)?;
+    let inputs = embed::read(shape, &request.body).map_err(Trouble::Missing)?;
     let prompt_tokens =
         inputs.iter().map(|text| text::tokens(text.len()).max(1)).fold(0, u32::saturating_add);
     if let Some(fault @ (Fault::ErrorFirst | Fault::BadJson)) = &request.fault {

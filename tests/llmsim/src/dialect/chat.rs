@@ -25,10 +25,14 @@ impl Chat {
 
     fn chunk(&self, delta: &Value, finish: &Value) -> Value {
         let mut choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
-        if !matches!(self.head.kind, Kind::Llamacpp | Kind::Ollama) {
+        if self.logprobs() {
             choice["logprobs"] = Value::Null;
         }
         self.frame(json!([choice]))
+    }
+
+    fn logprobs(&self) -> bool {
+        !matches!(self.head.kind, Kind::Llamacpp | Kind::Ollama)
     }
 
     fn frame(&self, choices: Value) -> Value {
@@ -68,7 +72,11 @@ impl Encode for Chat {
     }
 
     fn end(&mut self, end: &End, out: &mut Vec<u8>) {
-        data(&self.chunk(&json!({}), &json!(finish(end.finish))), out);
+        let mut last = self.chunk(&json!({}), &json!(finish(end.finish)));
+        if self.head.kind == Kind::Llamacpp && !self.head.include_usage {
+            extras(&self.head, end, &mut last);
+        }
+        data(&last, out);
         if self.head.include_usage {
             let mut last = self.frame(json!([]));
             last["usage"] = usage(&self.head, end);
@@ -99,10 +107,13 @@ impl Encode for Chat {
         let mut body = json!({
             "id": self.id, "object": "chat.completion", "created": self.head.created, "model": self.head.model,
             "choices": [{
-                "index": 0, "message": message, "logprobs": null, "finish_reason": finish(end.finish),
+                "index": 0, "message": message, "finish_reason": finish(end.finish),
             }],
             "usage": usage(&self.head, end),
         });
+        if self.logprobs() {
+            body["choices"][0]["logprobs"] = Value::Null;
+        }
         fingerprint(&self.head, &mut body);
         extras(&self.head, end, &mut body);
         body

@@ -12,7 +12,10 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub fn new(head: Head) -> Self {
-        let id = head.id("cmpl-", 29);
+        let id = match head.kind {
+            Kind::Llamacpp => head.id("chatcmpl-", 32),
+            _ => head.id("cmpl-", 29),
+        };
         Completions { head, id }
     }
 
@@ -43,8 +46,13 @@ impl Encode for Completions {
     }
 
     fn end(&mut self, end: &End, out: &mut Vec<u8>) {
-        data(&self.body("", &json!(chat::finish(end.finish))), out);
-        if self.head.include_usage {
+        let mut last = self.body("", &json!(chat::finish(end.finish)));
+        if self.head.kind == Kind::Llamacpp {
+            last["usage"] = chat::usage(&self.head, end);
+            chat::extras(&self.head, end, &mut last);
+        }
+        data(&last, out);
+        if self.head.include_usage && self.head.kind != Kind::Llamacpp {
             let mut last = self.frame(json!([]));
             last["usage"] = chat::usage(&self.head, end);
             chat::extras(&self.head, end, &mut last);

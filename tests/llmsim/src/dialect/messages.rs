@@ -13,7 +13,10 @@ pub(crate) struct Messages {
 
 impl Messages {
     pub fn new(head: Head) -> Self {
-        let id = head.id("msg_", 24);
+        let id = match head.kind {
+            Kind::Llamacpp => head.id("chatcmpl-", 32),
+            _ => head.id("msg_", 24),
+        };
         Messages { head, id, open: false }
     }
 
@@ -53,13 +56,17 @@ impl Messages {
     }
 
     fn tool_id(&self) -> String {
-        self.head.id("toolu_", 24)
+        match self.head.kind {
+            Kind::Llamacpp => self.head.id("", 32),
+            _ => self.head.id("toolu_", 24),
+        }
     }
 }
 
 impl Encode for Messages {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        let message = self.message(&json!([]), &Value::Null, &self.usage(1));
+        let output = u32::from(self.head.kind == Kind::Anthropic);
+        let message = self.message(&json!([]), &Value::Null, &self.usage(output));
         event(&json!({"type": "message_start", "message": message}), out);
     }
 
@@ -72,7 +79,10 @@ impl Encode for Messages {
                 self.delta(&json!({"type": "text_delta", "text": text}), out);
             }
             Piece::Call(name) => {
-                let block = json!({"type": "tool_use", "id": self.tool_id(), "name": name, "input": {}});
+                let mut block = json!({"type": "tool_use", "id": self.tool_id(), "name": name});
+                if self.head.kind != Kind::Llamacpp {
+                    block["input"] = json!({});
+                }
                 self.open(&block, out);
             }
             Piece::Args(part) => {
@@ -86,7 +96,7 @@ impl Encode for Messages {
             event(&json!({"type": "content_block_stop", "index": 0}), out);
         }
         let usage = match self.head.kind {
-            Kind::Anthropic => json!({"output_tokens": end.output_tokens}),
+            Kind::Anthropic | Kind::Llamacpp => json!({"output_tokens": end.output_tokens}),
             _ => self.usage(end.output_tokens),
         };
         let delta = json!({"stop_reason": stop(end.finish), "stop_sequence": null});

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Encode, End, Finish, Head, Piece, Plan, event};
-use crate::settings::Kind;
+use crate::date;
 
 pub(crate) struct Responses {
     head: Head,
@@ -28,7 +28,7 @@ impl Responses {
         };
         json!({
             "id": self.id, "object": "response", "created_at": self.head.created, "status": status,
-            "completed_at": end.map(|_| crate::date::unix().as_secs()),
+            "completed_at": end.map(|_| date::unix().as_secs()),
             "model": self.head.model, "output": output, "parallel_tool_calls": true, "tool_choice": "auto",
             "tools": [], "error": null, "incomplete_details": details, "instructions": null,
             "metadata": {}, "temperature": 1.0, "top_p": 1.0, "store": false,
@@ -38,13 +38,7 @@ impl Responses {
     }
 
     fn emit(&mut self, mut value: Value, out: &mut Vec<u8>) {
-        // llama.cpp's own stream has none of the three.
-        if self.head.kind == Kind::Llamacpp {
-            let members = value.as_object_mut().expect("an event is an object");
-            members.retain(|name, _| !matches!(name.as_str(), "output_index" | "content_index"));
-        } else {
-            value["sequence_number"] = json!(self.sequence);
-        }
+        value["sequence_number"] = json!(self.sequence);
         self.sequence += 1;
         event(&value, out);
     }
@@ -153,10 +147,7 @@ impl Encode for Responses {
             self.emit(json!({"type": "response.output_item.done", "output_index": 0, "item": item}), out);
         }
         let output = json!(item.into_iter().collect::<Vec<_>>());
-        let mut response = self.response(status, &output, Some(end));
-        if self.head.kind == Kind::Llamacpp {
-            response.as_object_mut().expect("a response is an object").remove("output");
-        }
+        let response = self.response(status, &output, Some(end));
         self.emit(json!({"type": format!("response.{status}"), "response": response}), out);
     }
 
