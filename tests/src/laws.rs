@@ -1,6 +1,6 @@
 //! What must hold after every event: one law a file, judged by the ledger and never by the core's own books.
 
-use sched::{BackendId, Decision, Moment, View};
+use sched::{BackendId, Moment, View};
 
 use crate::ledger::Ledger;
 
@@ -14,12 +14,11 @@ mod once;
 mod order;
 mod reason;
 mod spare;
+mod vain;
 mod wake;
 
 /// What a law looks at beside the ledger.
 pub struct Step<'a> {
-    /// What the core decided.
-    pub decisions: &'a [Decision],
     /// What the core says of itself.
     pub view: &'a View,
     /// When the core wants to be called again.
@@ -47,6 +46,7 @@ pub const LAWS: &[Law] = &[
     Law { name: "order", holds: order::holds },
     Law { name: "best", holds: best::holds },
     Law { name: "spare", holds: spare::holds },
+    Law { name: "vain", holds: vain::holds },
     Law { name: "late", holds: late::holds },
     Law { name: "reason", holds: reason::holds },
     Law { name: "wake", holds: wake::holds },

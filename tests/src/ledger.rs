@@ -56,6 +56,7 @@ pub struct Refused {
 /// The books. Tickets of one world count upwards in order of arrival.
 pub struct Ledger {
     now: Moment,
+    before: Moment,
     fleet: Arc<Fleet>,
     /// The last that was known of each backend, also of those that left.
     known: BTreeMap<BackendId, Backend>,
@@ -73,6 +74,7 @@ impl Ledger {
     pub fn new(fleet: Arc<Fleet>) -> Self {
         Ledger {
             now: Moment::default(),
+            before: Moment::default(),
             known: fleet.backends.clone(),
             fleet,
             waiting: BTreeMap::new(),
@@ -87,6 +89,7 @@ impl Ledger {
 
     /// Notes an event before the core answers it.
     pub fn note(&mut self, now: Moment, event: &Event) {
+        self.before = self.now;
         self.now = self.now.max(now);
         let now = self.now;
         self.cooling.retain(|(_, _, until)| *until > now);
@@ -148,6 +151,11 @@ impl Ledger {
     /// The latest moment that was told.
     pub fn now(&self) -> Moment {
         self.now
+    }
+
+    /// The latest moment that was told before the last event.
+    pub fn before(&self) -> Moment {
+        self.before
     }
 
     /// The fleet in force.
@@ -220,13 +228,18 @@ impl Ledger {
         ids.filter_map(|id| self.fleet.backends.get(&id).map(|backend| (id, backend))).collect()
     }
 
-    /// Those of them that its prompt fits, with a tenth to spare.
+    /// Whether a request may run on a backend of the fleet: it names it, and fits with a tenth to spare.
+    pub fn may(&self, arrival: &Arrival, backend: BackendId) -> bool {
+        let needed = u64::from(arrival.prompt_tokens) * 11;
+        let fits = |limit: u32| needed <= u64::from(limit) * 10;
+        arrival.candidates.iter().any(|candidate| candidate.backend == backend)
+            && self.fleet.backends.get(&backend).is_some_and(|seen| seen.max_input_tokens.is_none_or(fits))
+    }
+
+    /// The backends that a request may run on.
     pub fn feasible(&self, arrival: &Arrival) -> BTreeMap<BackendId, &Backend> {
         let mut named = self.named(arrival);
-        let needed = u64::from(arrival.prompt_tokens) * 11;
-        named.retain(|_, backend| {
-            backend.max_input_tokens.is_none_or(|limit| needed <= u64::from(limit) * 10)
-        });
+        named.retain(|id, _| self.may(arrival, *id));
         named
     }
 

@@ -35,6 +35,7 @@ fn a_planted_fault_breaks_its_law() {
         (Fault::Overtakes, "order"),
         (Fault::Perverse, "best"),
         (Fault::Usurps, "spare"),
+        (Fault::Hopes, "vain"),
         (Fault::Dawdles, "late"),
         (Fault::Lies, "reason"),
         (Fault::Sleeps, "wake"),

@@ -184,3 +184,33 @@ impl Queue {
         self.empty = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Class, Key};
+
+    #[test]
+    fn ever_new_sets_of_backends_leave_nothing_behind() {
+        let mut queue = Queue::default();
+        for turn in 0..1000 {
+            let arrival = Arrival {
+                ticket: TicketId(turn.into()),
+                key: Key(0),
+                class: Class::Normal,
+                prompt_tokens: 0,
+                candidates: Box::default(),
+                deadline: Moment::NEVER,
+            };
+            queue.push(arrival, Moment::default(), &[BackendId(turn), BackendId(turn + 1)]);
+            let number = queue.number(TicketId(turn.into())).unwrap();
+            assert_eq!(queue.oldest(BackendId(turn)), Some(number));
+            assert!(queue.take(number).is_some());
+            assert_eq!(queue.oldest(BackendId(turn)), None);
+            let bounds: usize = queue.bounds.values().map(BTreeSet::len).sum();
+            assert!(queue.lines.len() <= EMPTY_LINES_MAX && queue.sets.len() == queue.lines.len());
+            assert_eq!(bounds, 2 * queue.lines.len());
+        }
+        assert!(queue.deadlines.is_empty() && queue.tickets.is_empty());
+    }
+}

@@ -166,7 +166,7 @@ impl Scheduler {
         let mut heads: BTreeSet<(Option<Number>, BackendId)> =
             freed.into_iter().map(|id| (None, id)).collect();
         while let Some((seen, backend)) = heads.pop_first() {
-            if !self.fleet.owner || self.slots.free(backend) == 0 {
+            if self.slots.free(backend) == 0 {
                 continue;
             }
             let Some(head) = self.queue.oldest(backend) else { continue };

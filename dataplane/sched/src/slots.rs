@@ -11,8 +11,9 @@ pub(crate) struct Room {
     pub(crate) busy: u32,
     pub(crate) streaming: u32,
     cooling: BTreeMap<SlotId, Moment>,
-    /// Given back below `fresh`; with it, all free slots. At most `SLOTS_MAX`.
+    /// Slots that were given back, at most `SLOTS_MAX`.
     back: BTreeSet<SlotId>,
+    /// The first slot that was never taken; all from here on are free.
     fresh: u32,
 }
 
@@ -60,9 +61,6 @@ impl Room {
 
     fn give(&mut self, slot: SlotId) {
         self.back.insert(slot);
-        while self.fresh > 0 && self.back.remove(&SlotId(self.fresh - 1)) {
-            self.fresh -= 1;
-        }
     }
 }
 

@@ -17,8 +17,7 @@ pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
         let backend = fleet.backends.get(&id);
         let (busy, cooling) = (ledger.busy(id) as u32, ledger.cooling(id) as u32);
         let streaming = ledger.running().values().filter(|held| held.backend == id && held.streaming);
-        let waiting =
-            ledger.waiting().values().filter(|wait| ledger.feasible(&wait.arrival).contains_key(&id));
+        let waiting = ledger.waiting().values().filter(|wait| ledger.may(&wait.arrival, id));
         let expected = BackendView {
             present: backend.is_some(),
             slots: backend.map_or(0, |backend| backend.slots),
@@ -31,7 +30,5 @@ pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
         let said = view.backends.get(&id);
         ensure(said == Some(&expected), || format!("{id:?}: {said:?} and not {expected:?}"))?;
     }
-    ensure(step.decisions.len() == ledger.started().len() + ledger.refused().len(), || {
-        "unbooked answers".into()
-    })
+    Ok(())
 }

@@ -12,8 +12,7 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
         return Ok(());
     }
     for (ticket, wait) in ledger.waiting() {
-        let feasible = ledger.feasible(&wait.arrival);
-        let idle = free.iter().find(|id| feasible.contains_key(id));
+        let idle = free.iter().find(|id| ledger.may(&wait.arrival, ***id));
         ensure(idle.is_none(), || format!("{ticket:?} waits and {idle:?} has a free slot"))?;
     }
     Ok(())

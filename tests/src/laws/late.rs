@@ -1,4 +1,4 @@
-//! Nobody waits past the deadline, and nobody is refused for it before.
+//! Nobody waits past the deadline: the first event at or after it brings the refusal, and none before.
 
 use sched::Refusal;
 
@@ -15,8 +15,11 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     }
     for refused in ledger.refused() {
         if let Refusal::Deadline { waited } = refused.why {
-            let exact = now == refused.wait.since.max(refused.wait.arrival.deadline);
-            ensure(exact && waited == now.since(refused.wait.since), || format!("at {now:?}: {refused:?}"))?;
+            let deadline = refused.wait.arrival.deadline;
+            let first = ledger.before() < deadline || refused.wait.since == now;
+            ensure(deadline <= now && first && waited == now.since(refused.wait.since), || {
+                format!("at {now:?}: {refused:?}")
+            })?;
         }
     }
     Ok(())

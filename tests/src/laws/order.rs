@@ -9,7 +9,7 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
         let waiting = ledger.waiting().range(..ticket).map(|(_, wait)| &wait.arrival);
         let later = ledger.started()[index..].iter().map(|later| &later.wait.arrival);
         let older = later.filter(|later| later.ticket < ticket);
-        let passed = waiting.chain(older).find(|arrival| ledger.feasible(arrival).contains_key(&backend));
+        let passed = waiting.chain(older).find(|arrival| ledger.may(arrival, backend));
         ensure(passed.is_none(), || format!("{ticket:?} on {backend:?} passes over {passed:?}"))?;
     }
     Ok(())

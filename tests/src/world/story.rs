@@ -64,6 +64,9 @@ impl Story {
     /// Plans the story into the world: so many requests, and at the end a whole fleet that serves who waits.
     pub fn plan<C: Core>(&mut self, world: &mut World<C>, requests: u64) {
         let slots: u32 = self.fleet.backends.values().map(|backend| backend.slots).sum();
+        if self.chance.percent(30) {
+            world.doze();
+        }
         let load_percent = self.chance.pick(&[30, 90, 150, 400]);
         let gap_us = self.service_us * 100 / load_percent / u64::from(slots.max(1));
         let requests_per_change = self.chance.pick(&[5, 20, 200]);
@@ -159,8 +162,7 @@ impl Story {
             1 => Happening::Tell(Event::Finish { ticket, outcome: Outcome::Failed, usage: Usage::default() }),
             2 => Happening::Tell(Event::Cancel { ticket }),
             3 => Happening::Tell(Event::Observe { backend: STRANGER, idle: true }),
-            4 => Happening::Late(Event::Wake, Span(self.chance.below(1_000_000))),
-            5 => Happening::Look(BackendId(self.chance.below(BACKENDS_MAX) as u32)),
+            4 | 5 => Happening::Look(BackendId(self.chance.below(BACKENDS_MAX) as u32)),
             6 => Happening::Tell(Event::Wake),
             _ => Happening::Again(TicketId(self.tickets)),
         }

@@ -27,6 +27,8 @@ pub enum Fault {
     Perverse,
     /// It does not know that it is a spare.
     Usurps,
+    /// It does not see that a backend drains.
+    Hopes,
     /// It gives everyone a millisecond more.
     Dawdles,
     /// It does not hear of first tokens, which shows in nothing but its view.
@@ -116,6 +118,7 @@ fn twist_backend(fault: Fault, backend: &mut Backend) {
     match fault {
         Fault::MoreSlots => backend.slots += 1,
         Fault::FewerSlots if backend.slots > 1 => backend.slots -= 1,
+        Fault::Hopes => backend.draining = false,
         Fault::NoGrace => backend.release_grace = sched::Span::ZERO,
         Fault::Perverse => backend.priority = -backend.priority,
         _ => {}
