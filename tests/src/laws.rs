@@ -7,6 +7,7 @@ use crate::ledger::Ledger;
 mod above;
 mod agree;
 mod best;
+mod full;
 mod idle;
 mod late;
 mod lost;
@@ -45,6 +46,7 @@ pub const LAWS: &[Law] = &[
     Law { name: "idle", holds: idle::holds },
     Law { name: "order", holds: order::holds },
     Law { name: "best", holds: best::holds },
+    Law { name: "full", holds: full::holds },
     Law { name: "spare", holds: spare::holds },
     Law { name: "vain", holds: vain::holds },
     Law { name: "late", holds: late::holds },

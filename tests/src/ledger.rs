@@ -61,6 +61,7 @@ pub struct Ledger {
     /// The last that was known of each backend, also of those that left.
     known: BTreeMap<BackendId, Backend>,
     waiting: BTreeMap<TicketId, Wait>,
+    waited: usize,
     running: BTreeMap<TicketId, Held>,
     cooling: Vec<(BackendId, SlotId, Moment)>,
     answers: BTreeMap<TicketId, u32>,
@@ -78,6 +79,7 @@ impl Ledger {
             known: fleet.backends.clone(),
             fleet,
             waiting: BTreeMap::new(),
+            waited: 0,
             running: BTreeMap::new(),
             cooling: Vec::new(),
             answers: BTreeMap::new(),
@@ -90,6 +92,7 @@ impl Ledger {
     /// Notes an event before the core answers it.
     pub fn note(&mut self, now: Moment, event: &Event) {
         self.before = self.now;
+        self.waited = self.waiting.len();
         self.now = self.now.max(now);
         let now = self.now;
         self.cooling.retain(|(_, _, until)| *until > now);
@@ -166,6 +169,11 @@ impl Ledger {
     /// Who waits, oldest first.
     pub fn waiting(&self) -> &BTreeMap<TicketId, Wait> {
         &self.waiting
+    }
+
+    /// How many waited before the last event.
+    pub fn waited(&self) -> usize {
+        self.waited
     }
 
     /// Whether a ticket waits and still does at that moment if nothing else happens.

@@ -34,6 +34,7 @@ fn a_planted_fault_breaks_its_law() {
         (Fault::FewerSlots, "idle"),
         (Fault::Overtakes, "order"),
         (Fault::Perverse, "best"),
+        (Fault::Crowds, "full"),
         (Fault::Usurps, "spare"),
         (Fault::Hopes, "vain"),
         (Fault::Dawdles, "late"),

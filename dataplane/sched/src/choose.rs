@@ -31,6 +31,12 @@ pub(crate) fn choose(seed: u64, arrival: &Arrival, slots: &Slots) -> Option<(u16
     best.map(|(index, backend, _)| (index, backend))
 }
 
+/// The candidate that stands for this backend.
+pub(crate) fn named(arrival: &Arrival, backend: BackendId) -> Option<(u16, BackendId)> {
+    let mut candidates = (0u16..).zip(arrival.candidates.iter().take(CANDIDATES_MAX));
+    candidates.find(|(_, candidate)| candidate.backend == backend).map(|(index, _)| (index, backend))
+}
+
 /// The backends that may serve a request, sorted, whether they are up or not; or why there are none.
 pub(crate) fn eligible(arrival: &Arrival, slots: &Slots) -> Result<Vec<BackendId>, Refusal> {
     let mut eligible = Vec::new();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Arrival, BackendId, Moment, TicketId};
+use crate::{Arrival, BackendId, Moment, Refusal, TicketId};
 
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
 const EMPTY_LINES_MAX: usize = 64;
@@ -114,19 +114,29 @@ impl Queue {
         }
     }
 
-    /// Puts everyone in the line that `eligible` says now. All of them have one: who has none was taken out.
-    pub(crate) fn regroup(&mut self, eligible: impl Fn(&Arrival) -> Vec<BackendId>) {
+    /// Puts everyone in the line that `eligible` says now. Who gets none is named, oldest first, to be taken out.
+    pub(crate) fn regroup(
+        &mut self,
+        eligible: impl Fn(&Arrival) -> Result<Vec<BackendId>, Refusal>,
+    ) -> Vec<(Number, Refusal)> {
         self.lines.clear();
         self.sets.clear();
         self.bounds.clear();
         self.empty = 0;
+        let mut stranded = Vec::new();
         for number in self.numbers() {
-            let Some(arrival) = self.arrival(number) else { continue };
-            let line = self.join(number, &eligible(arrival));
-            if let Some(waiting) = self.waiting.get_mut(&number) {
-                waiting.line = line;
+            match self.arrival(number).map(&eligible) {
+                Some(Ok(eligible)) => {
+                    let line = self.join(number, &eligible);
+                    if let Some(waiting) = self.waiting.get_mut(&number) {
+                        waiting.line = line;
+                    }
+                }
+                Some(Err(why)) => stranded.push((number, why)),
+                None => {}
             }
         }
+        stranded
     }
 
     /// The sets of backends that somebody waits for, each with how many do.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::choose::{choose, down, draining, eligible};
+use crate::choose::{choose, down, draining, eligible, named};
 use crate::queue::{Number, Queue};
 use crate::slots::Slots;
 use crate::{
@@ -146,14 +146,9 @@ impl Scheduler {
                 self.refuse(number, Refusal::Spare, out);
             }
         } else if change.eligibility {
-            for number in self.queue.numbers() {
-                let fate = self.queue.arrival(number).map(|arrival| eligible(arrival, &self.slots));
-                if let Some(Err(why)) = fate {
-                    self.refuse(number, why, out);
-                }
+            for (number, why) in self.queue.regroup(|arrival| eligible(arrival, &self.slots)) {
+                self.refuse(number, why, out);
             }
-            let slots = &self.slots;
-            self.queue.regroup(|arrival| eligible(arrival, slots).unwrap_or_default());
         } else if change.draining {
             for number in self.queue.stranded(|eligible| draining(eligible, &self.slots)) {
                 self.refuse(number, Refusal::Draining, out);
@@ -171,9 +166,11 @@ impl Scheduler {
             }
             let Some(head) = self.queue.oldest(backend) else { continue };
             if seen == Some(head) {
-                // with several backends free it may well start on another than this one
-                let best =
-                    self.queue.arrival(head).and_then(|arrival| choose(self.seed, arrival, &self.slots));
+                // a backend that was not freed just now is full for all who wait
+                let best = self.queue.arrival(head).and_then(|arrival| match heads.is_empty() {
+                    true => named(arrival, backend),
+                    false => choose(self.seed, arrival, &self.slots),
+                });
                 let Some((candidate, backend)) = best else { continue };
                 if let Some(waiting) = self.queue.take(head) {
                     self.start(waiting.arrival.ticket, candidate, backend, out);

@@ -25,6 +25,8 @@ pub enum Fault {
     Overtakes,
     /// It has priorities the wrong way round.
     Perverse,
+    /// It lets one more wait than may.
+    Crowds,
     /// It does not know that it is a spare.
     Usurps,
     /// It does not see that a backend drains.
@@ -108,6 +110,7 @@ impl Core for Twist {
 fn twist_fleet(fault: Fault, fleet: &Fleet) -> Fleet {
     let mut fleet = fleet.clone();
     fleet.owner |= fault == Fault::Usurps;
+    fleet.queue_max += usize::from(fault == Fault::Crowds);
     for backend in fleet.backends.values_mut() {
         twist_backend(fault, backend);
     }
