@@ -47,6 +47,8 @@ pub struct Passage {
     pub operation: Operation,
     /// How the answer is framed.
     pub framing: Framing,
+    /// Answers asked for at once: a stream without a last event is complete when so many have ended.
+    pub choices: u32,
     /// For error frames.
     pub request_id: String,
     /// When the client's request came.
@@ -85,8 +87,10 @@ impl Relay {
         wire: Wire,
         lease: Option<Lease>,
     ) -> Self {
+        let mut tap = Tap::new(passage.operation, passage.framing);
+        tap.expect_choices(passage.choices);
         let mut relay = Self {
-            tap: Tap::new(passage.operation, passage.framing),
+            tap,
             strip: passage.strip.then(UsageStrip::new),
             passage,
             upstream,

@@ -12,8 +12,8 @@ use wire::Dialect;
 const CASES_MIN: usize = 40;
 
 fn snapshot() -> Snapshot {
-    let raw: v1::Snapshot = proto::from_yaml("Snapshot", include_str!("routes.yaml")).unwrap();
-    Parser::new(10, false).parse(&raw).unwrap()
+    let raw: v1::Snapshot = proto::from_yaml("Snapshot", include_str!("routes.yaml")).expect("given");
+    Parser::new(10, false).parse(&raw).expect("given")
 }
 
 fn show(snapshot: &Snapshot, name: &str, dialect: Dialect) -> String {
@@ -35,8 +35,10 @@ fn show(snapshot: &Snapshot, name: &str, dialect: Dialect) -> String {
 fn cases() {
     let snapshot = snapshot();
     let mut wrong = Vec::new();
-    let rows: Vec<&str> =
-        include_str!("routes.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    let rows: Vec<&str> = include_str!("routes.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .collect();
     assert!(rows.len() >= CASES_MIN);
     for row in rows {
         let [name, dialect, expected] = row.split(" | ").collect::<Vec<_>>()[..] else {
@@ -101,7 +103,7 @@ fn a_pattern_that_explodes_elsewhere_is_linear_here() {
         }],
         ..Default::default()
     };
-    let snapshot = Parser::new(10, false).parse(&raw).unwrap();
+    let snapshot = Parser::new(10, false).parse(&raw).expect("given");
     let name = format!("{}!", "a".repeat(250));
     let began = Instant::now();
     assert_eq!(show(&snapshot, &name, Dialect::OpenaiChat), "unknown");
@@ -115,7 +117,7 @@ fn every_fault_of_a_snapshot_is_reported_and_nothing_is_used() {
         "backends: [{name: a, url: 'ftp://x', slots: 1}, {name: b, url: 'http://x', slots: 0}, \
          {name: b, url: 'http://x', slots: 1}]\nroutes: [{name: r}, {name: s, pattern: '(', targets: [{}]}]",
     )
-    .unwrap();
+    .expect("given");
     let faults = Parser::new(10, false).parse(&raw).unwrap_err();
     assert_eq!(faults.len(), 5, "{faults:#?}");
 }

@@ -247,6 +247,7 @@ async fn relay(
         backend: Arc::clone(backend),
         operation: call.operation,
         framing: call.framing,
+        choices: call.ask.choices,
         request_id: inquiry.id.clone(),
         arrival: inquiry.arrival,
         judged,
