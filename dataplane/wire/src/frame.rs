@@ -258,7 +258,7 @@ pub fn event(block: &[u8]) -> Option<Event<'_>> {
     let block = block.strip_prefix(b"\xef\xbb\xbf").unwrap_or(block);
     let mut name: &[u8] = b"";
     let mut data: Option<Cow<'_, [u8]>> = None;
-    for line in block.split(|&byte| byte == b'\n' || byte == b'\r') {
+    for line in lines(block) {
         if let Some(value) = line.strip_prefix(b"data") {
             let Some(value) = value_of(value) else { continue };
             match &mut data {
@@ -274,6 +274,16 @@ pub fn event(block: &[u8]) -> Option<Event<'_>> {
         }
     }
     data.map(|data| Event { name, data })
+}
+
+fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr::memchr2_iter(b'\n', b'\r', block).chain(std::iter::once(block.len()));
+    ends.map(move |end| {
+        let line = &block[start..end];
+        start = end + 1;
+        line
+    })
 }
 
 /// The value behind a field's name: after a colon and at most one blank.

@@ -104,8 +104,16 @@ fn give(chunk: &Bytes, from: usize, to: usize, out: &mut Vec<Bytes>) {
     }
 }
 
+const KEY: &[u8] = b"\"usage\"";
+
+fn opens_object(behind_key: &[u8]) -> bool {
+    let mut rest = behind_key.iter().filter(|byte| !byte.is_ascii_whitespace());
+    rest.next() == Some(&b':') && rest.next() == Some(&b'{')
+}
+
 fn is_usage(block: &[u8]) -> bool {
-    if memchr::memmem::find(block, b"\"usage\"").is_none() {
+    // Most events have no usage or a null one.
+    if !memchr::memmem::find_iter(block, KEY).any(|at| opens_object(&block[at + KEY.len()..])) {
         return false;
     }
     let Some(event) = event(block) else { return false };

@@ -11,9 +11,12 @@ mod whole;
 
 use crate::dialect::{Dialect, Operation};
 use crate::frame::{Frames, element_json, event};
-use crate::scan::Bad;
+use crate::scan::{Bad, Scan};
 use crate::target::Framing;
 use whole::Whole;
+
+/// The last event of OpenAI's streams.
+const DONE: &str = "[DONE]";
 
 /// What the prompt and the answer cost, in tokens; `None` is "not told", which is not 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -142,8 +145,16 @@ impl Tap {
         let dialect = self.dialect;
         let state = &mut self.state;
         match self.cut.as_mut() {
-            Some(Cut::Events(frames)) => frames.finish(|block| state.event(dialect, block)),
-            Some(Cut::Lines(frames)) => frames.finish(|line| state.json(dialect, line)),
+            Some(Cut::Events(frames)) => frames.finish(|block| {
+                if event(block).is_some_and(|event| is_whole(&event.data)) {
+                    state.event(dialect, block);
+                }
+            }),
+            Some(Cut::Lines(frames)) => frames.finish(|line| {
+                if is_whole(line) {
+                    state.json(dialect, line);
+                }
+            }),
             Some(Cut::Elements(frames)) if !frames.closed() => return,
             _ => {}
         }
@@ -190,13 +201,19 @@ fn leaves(dialect: Dialect) -> &'static [whole::Leaf] {
 impl State {
     fn event(&mut self, dialect: Dialect, block: &[u8]) {
         let Some(event) = event(block) else { return };
-        if event.data.trim_ascii() == b"[DONE]" {
+        if event.data.trim_ascii() == DONE.as_bytes() {
             if matches!(dialect, Dialect::OpenaiChat | Dialect::OpenaiCompletions) {
                 self.report.complete = true;
             }
             return;
         }
         self.json(dialect, &event.data);
+        // The name alone may say that it is an error.
+        if event.name == b"error" && self.report.error.is_none() {
+            let data = String::from_utf8_lossy(&event.data);
+            self.fail(&data);
+            self.report.error.get_or_insert_with(|| data.chars().take(error::MESSAGE_CHARS_MAX).collect());
+        }
     }
 
     /// Reads one element; what is no JSON says nothing.
@@ -228,6 +245,13 @@ impl State {
             Dialect::Ollama => ollama::leaf(self, key, value),
         }
     }
+}
+
+/// Whether an element without an end of its own is all there: a torn one must not complete an answer.
+fn is_whole(element: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(element) else { return false };
+    let mut scan = Scan::new(text);
+    text.trim_ascii() == DONE || scan.skip().and_then(|_| scan.end()).is_ok()
 }
 
 /// Whether a value says something: no null, no empty string, object or array.

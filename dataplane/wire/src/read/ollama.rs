@@ -16,7 +16,7 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
                 draft.name = Some(model_text(scan, "name")?);
             }
         }
-        "messages" | "prompt" | "system" | "suffix" | "input" => weigh(scan, &mut draft.weight)?,
+        "messages" | "prompt" | "system" | "suffix" | "input" | "context" => weigh(scan, &mut draft.weight)?,
         "images" => weigh_images(scan, &mut draft.weight)?,
         "tools" => weigh_json(scan, &mut draft.weight)?,
         "format" if scan.peek()? == Peek::Object => weigh_json(scan, &mut draft.weight)?,

@@ -3,7 +3,7 @@
 use crate::scan::{Bad, Peek, Scan};
 
 /// Characters that are kept of an error that is no sentence.
-const MESSAGE_CHARS_MAX: usize = 500;
+pub(crate) const MESSAGE_CHARS_MAX: usize = 500;
 
 /// What has been said.
 #[derive(Clone, Default, Debug)]

@@ -59,6 +59,8 @@ impl Whole {
             let start = at;
             if self.text {
                 at += self.pass_text(&chunk[at..]);
+            } else if let Some(run) = self.plain(&chunk[at..]) {
+                at += run;
             } else {
                 at += 1;
                 self.structure(chunk[start], &mut found);
@@ -67,6 +69,20 @@ impl Whole {
                 self.capture(&chunk[start..at]);
             }
         }
+    }
+
+    /// Bytes that change nothing: inside an array, and deeper than any key of interest, only quotes and brackets
+    /// do. `None` where there are none.
+    fn plain(&self, bytes: &[u8]) -> Option<usize> {
+        if self.depth <= KEY_DEPTH_MAX && (self.depth == 0 || self.in_object()) {
+            return None;
+        }
+        let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'));
+        Some(end.unwrap_or(bytes.len())).filter(|&run| run > 0)
+    }
+
+    fn in_object(&self) -> bool {
+        (1..=64).contains(&self.depth) && self.objects >> (self.depth - 1) & 1 == 1
     }
 
     fn pass_text(&mut self, bytes: &[u8]) -> usize {
@@ -137,8 +153,7 @@ impl Whole {
             }
             b',' => {
                 self.end_value(found);
-                self.key_next =
-                    self.depth > 0 && self.depth <= 64 && self.objects >> (self.depth - 1) & 1 == 1;
+                self.key_next = self.in_object();
             }
             _ => {}
         }

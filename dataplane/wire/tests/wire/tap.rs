@@ -39,11 +39,12 @@ fn every_answer_is_read_at_every_cut() {
 fn no_truncated_answer_looks_complete() {
     for golden in answers() {
         let text = String::from_utf8_lossy(&golden.bytes).into_owned();
-        let needed = match &golden.last {
-            Some(last) => text.rfind(last.as_str()).unwrap_or_else(|| panic!("{}: no {last}", golden.name)),
-            None => golden.bytes.len(),
-        };
-        for end in 0..=needed {
+        // The element that ends the answer must be there to its last byte.
+        let needed = golden.last.as_ref().map_or(text.len() + 1, |last| {
+            let at = text.rfind(last.as_str()).unwrap_or_else(|| panic!("{}: no {last}", golden.name));
+            text[at..].find(['\n', '\r']).map_or(text.len(), |line| at + line)
+        });
+        for end in 0..needed.min(text.len() + 1) {
             let report = read(&golden, &[&golden.bytes[..end]]);
             assert!(!report.complete, "{} looks complete after {end} bytes", golden.name);
         }
@@ -135,4 +136,20 @@ fn a_frame_beyond_the_bound_is_passed_over() {
     tap.feed(b"\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3}}\n\ndata: [DONE]\n\n");
     assert!(tap.report().complete);
     assert_eq!(tap.report().usage.prompt, Some(3));
+}
+
+#[test]
+fn an_event_named_error_is_one() {
+    let cases = [
+        ("event: error\ndata: {\"message\":\"m\",\"code\":500}\n\n", "m"),
+        ("event: error\ndata: {\"error\":{\"message\":\"m\"}}\n\n", "m"),
+        ("event:error\ndata: plain words\n\n", "plain words"),
+        ("data: {\"object\":\"error\",\"message\":\"flat\",\"code\":400}\n\n", "flat"),
+    ];
+    for (text, message) in cases {
+        let mut tap = Tap::new(Operation::Chat, Framing::Sse);
+        tap.feed(text.as_bytes());
+        assert_eq!(tap.report().error.as_deref(), Some(message), "{text}");
+        assert!(!tap.report().complete);
+    }
 }
