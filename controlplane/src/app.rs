@@ -1,0 +1,278 @@
+//! Wires everything; the only file that knows all others.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proto::v1::{follow_server::FollowServer, management_server::ManagementServer};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+
+use crate::{
+    api::Api,
+    model::Desired,
+    plan::{self, check::check},
+    probe::watch::{Pace, Sights},
+    publish::{
+        Publisher,
+        follow::{FollowService, appoint},
+    },
+    store::{EngineFault, Identity, Store, disk::Disk},
+    web::{self, Web},
+};
+
+/// The first snapshot waits this long at most for the first look at each backend: without it a restart would tell
+/// data planes that nothing is known.
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// Changes that come together are planned together.
+const GATHER: Duration = Duration::from_millis(10);
+/// Between two looks at the writer and at who holds the slots.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Requests that run when it stops may go on for this long.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// A peer that does not answer a ping within [`PING_WITHIN`] is gone.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of a management request at most.
+const REQUEST_BYTES_MAX: usize = 16 << 20;
+
+/// How a control plane runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Management: gRPC, health, metrics. Port 0: any free one.
+    pub listen: SocketAddr,
+    /// Listen on an address that is not loopback, though nobody is authenticated.
+    pub insecure_listen: bool,
+    /// Where the store is; made if missing.
+    pub state_dir: PathBuf,
+    /// Between two probes of a backend.
+    pub probe_interval: Duration,
+    /// For one question of a probe.
+    pub probe_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8801)),
+            insecure_listen: false,
+            state_dir: default_state_dir(),
+            probe_interval: Duration::from_secs(5),
+            probe_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// `$XDG_STATE_HOME/llmb`, else `~/.local/state/llmb`.
+#[must_use]
+pub fn default_state_dir() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = set("XDG_STATE_HOME").filter(|dir| dir.is_absolute());
+    let state = state.or_else(|| Some(set("HOME")?.join(".local/state")));
+    state.unwrap_or_else(|| PathBuf::from(".")).join("llmb")
+}
+
+/// Why a control plane does not start. Each is a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not loopback.
+    #[error(
+        "{0} can be reached from other machines and nobody is authenticated yet: give --insecure-listen to do so"
+    )]
+    Exposed(SocketAddr),
+    /// The port is taken, or the address is not ours.
+    #[error("cannot listen on {addr}: {}", listening(.source))]
+    Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] EngineFault),
+    /// No random numbers, or a broken build.
+    #[error("cannot start: {0}")]
+    Inside(String),
+}
+
+fn listening(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process listens there; stop it or give another --listen".to_owned()
+        }
+        _ => source.to_string(),
+    }
+}
+
+/// A control plane that runs.
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    store: Arc<Store>,
+    publisher: Arc<Publisher>,
+    failed: watch::Receiver<Option<String>>,
+}
+
+impl Running {
+    /// Waits until it can no longer do its work; why, in words. The process should end then, with an error.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "its tasks have ended".to_owned(),
+        }
+    }
+
+    /// Stops: no new work, running requests end, the store is closed.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        self.publisher.close();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
+            tracing::warn!("connections are cut: they did not end in time");
+            self.tasks.shutdown().await;
+        }
+        let store = Arc::clone(&self.store);
+        // The writer is joined off the runtime: it ends with the disk.
+        let closed = tokio::task::spawn_blocking(move || store.stop());
+        if tokio::time::timeout(STOP_WITHIN, closed).await.is_err() {
+            tracing::error!("the store did not close in time");
+        }
+    }
+}
+
+/// Starts a control plane in this process.
+///
+/// # Errors
+/// [`StartError`] is a sentence for the operator.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    if !settings.listen.ip().is_loopback() && !settings.insecure_listen {
+        return Err(StartError::Exposed(settings.listen));
+    }
+    let listening = |source| StartError::Listen { addr: settings.listen, source };
+    let listener = TcpListener::bind(settings.listen).await.map_err(listening)?;
+    let addr = listener.local_addr().map_err(listening)?;
+    let state_dir = settings.state_dir.clone();
+    let open = move || Disk::open(&state_dir).map(|disk| Box::new(disk) as Box<_>);
+    let store = Arc::new(Store::open(open, fresh()?).await?);
+    let publisher = Arc::new(Publisher::new(store.identity().clone(), store.first_owner()));
+    let sights: Arc<Sights> = Arc::default();
+    let stop = CancellationToken::new();
+    let (fail, failed) = watch::channel(None);
+    let mut tasks = JoinSet::new();
+
+    let pace = Pace { interval: settings.probe_interval, timeout: settings.probe_timeout };
+    tasks.spawn(crate::probe::watch::run(store.watch(), Arc::clone(&sights), pace, stop.clone()));
+    let planner = keep_planning(store.watch(), Arc::clone(&sights), Arc::clone(&publisher));
+    tasks.spawn(until(stop.clone(), planner));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<ManagementServer<Api>>().await;
+    reporter.set_serving::<FollowServer<FollowService>>().await;
+    tasks.spawn(until(stop.clone(), keep_watch(Arc::clone(&store), Arc::clone(&publisher), fail)));
+
+    let api =
+        Api::new(Arc::clone(&store), Arc::clone(&sights), Arc::clone(&publisher), settings.probe_timeout);
+    let follow = FollowService::new(Arc::clone(&publisher), Arc::clone(&store));
+    let web = Web { store: Arc::clone(&store), sights, publisher: Arc::clone(&publisher) };
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let inside = |problem: tonic_reflection::server::Error| StartError::Inside(problem.to_string());
+    let routes = Routes::new(ManagementServer::new(api).max_decoding_message_size(REQUEST_BYTES_MAX))
+        .add_service(FollowServer::new(follow))
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(inside)?)
+        // Reflection clients of grpcio still ask the older version.
+        .add_service(reflection().build_v1alpha().map_err(inside)?)
+        .into_axum_router()
+        .merge(web::router(web));
+    let server = Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_WITHIN))
+        .add_routes(Routes::from(routes));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let stopped = stop.clone().cancelled_owned();
+    tasks.spawn(async move {
+        if let Err(problem) = server.serve_with_incoming_shutdown(incoming, stopped).await {
+            tracing::error!(%problem, "the management listener ended badly");
+        }
+    });
+    tracing::info!(%addr, epoch = store.identity().epoch, revision = store.desired().revision, "control plane runs");
+    Ok(Running { addr, stop, tasks, store, publisher, failed })
+}
+
+/// Identity for a store that has none yet.
+fn fresh() -> Result<Identity, StartError> {
+    let inside = |problem: getrandom::Error| StartError::Inside(problem.to_string());
+    let (mut lineage, mut salt) = ([0_u8; 16], [0_u8; 32]);
+    getrandom::fill(&mut lineage).map_err(inside)?;
+    getrandom::fill(&mut salt).map_err(inside)?;
+    let lineage = lineage.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Identity { lineage, epoch: 0, salt })
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+async fn keep_planning(
+    mut desired: watch::Receiver<Arc<Desired>>,
+    sights: Arc<Sights>,
+    publisher: Arc<Publisher>,
+) {
+    let mut seen = sights.subscribe();
+    let first_by = Instant::now() + FIRST_LOOK_WITHIN;
+    let mut first = true;
+    loop {
+        let now = Arc::clone(&desired.borrow_and_update());
+        let sight = seen.borrow_and_update().clone();
+        first =
+            first && Instant::now() < first_by && !now.backends.keys().all(|name| sight.contains_key(name));
+        if !first {
+            let picture = plan::plan(&now, &sight);
+            let faults = check(&picture);
+            if !faults.is_empty() {
+                tracing::error!(?faults, "the plan has faults: the last good one stays");
+            }
+            let did = publisher.publish(picture, faults);
+            tracing::debug!(?did, revision = now.revision, "planned");
+        }
+        let wait = if first { first_by.saturating_duration_since(Instant::now()) } else { Duration::MAX };
+        tokio::select! {
+            changed = desired.changed() => if changed.is_err() { return },
+            changed = seen.changed() => if changed.is_err() { return },
+            () = sleep(wait) => {}
+        }
+        sleep(GATHER).await;
+    }
+}
+
+/// Looks after the writer, who could hang without a word, and after who holds the slots.
+async fn keep_watch(store: Arc<Store>, publisher: Arc<Publisher>, fail: watch::Sender<Option<String>>) {
+    loop {
+        if let Err(why) = store.ready() {
+            tracing::error!(why, "the store takes no writes");
+            fail.send_replace(Some(why));
+        } else {
+            appoint(&publisher, &store).await;
+        }
+        sleep(WATCH_EVERY).await;
+    }
+}

@@ -1,0 +1,3 @@
+//! Discovery: which backends there are.
+
+pub mod fixed;

@@ -1,0 +1,46 @@
+//! The configuration: every resource with the revision at which it last changed.
+
+use std::collections::BTreeMap;
+
+use super::{Backend, Change, Matcher, Name, Refusal, Route, Written, change};
+
+/// A resource and the revision at which it last changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record<T> {
+    /// The revision of the configuration then.
+    pub revision: u64,
+    /// The resource.
+    pub value: T,
+}
+
+/// The whole configuration at one revision.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Desired {
+    /// Counts the changes; 0: none yet.
+    pub revision: u64,
+    /// By name.
+    pub backends: BTreeMap<Name, Record<Backend>>,
+    /// By name.
+    pub routes: BTreeMap<Name, Record<Route>>,
+}
+
+impl Desired {
+    /// Makes a change, completely or not at all.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the configuration is as before.
+    pub fn make(&mut self, change: &Change) -> Result<Written, Refusal> {
+        change::make(self, change)
+    }
+
+    /// The routes in the order in which they are tried: exact ones by name, then patterns by falling precedence.
+    #[must_use]
+    pub fn routes_in_order(&self) -> Vec<&Record<Route>> {
+        let mut routes: Vec<&Record<Route>> = self.routes.values().collect();
+        routes.sort_by_key(|record| match record.value.matcher {
+            Matcher::Exact(_) => (false, 0, record.value.name.clone()),
+            Matcher::Pattern(_) => (true, -record.value.precedence, record.value.name.clone()),
+        });
+        routes
+    }
+}

@@ -1,0 +1,121 @@
+//! Model to proto.
+
+use proto::v1;
+use wire::Dialect;
+
+use super::{Backend, Health, Kind, Matcher, Model, Observed, Record, Route};
+
+/// A kind; `None`: unspecified.
+#[must_use]
+pub fn kind(kind: Option<Kind>) -> v1::Kind {
+    match kind {
+        None => v1::Kind::Unspecified,
+        Some(Kind::Ollama) => v1::Kind::Ollama,
+        Some(Kind::LmStudio) => v1::Kind::LmStudio,
+        Some(Kind::Llamacpp) => v1::Kind::Llamacpp,
+        Some(Kind::Vllm) => v1::Kind::Vllm,
+        Some(Kind::Openai) => v1::Kind::Openai,
+        Some(Kind::Anthropic) => v1::Kind::Anthropic,
+        Some(Kind::Gemini) => v1::Kind::Gemini,
+    }
+}
+
+/// Dialects by number.
+#[must_use]
+pub fn dialects(dialects: &[Dialect]) -> Vec<i32> {
+    dialects.iter().map(|one| dialect(*one) as i32).collect()
+}
+
+fn dialect(dialect: Dialect) -> v1::Dialect {
+    match dialect {
+        Dialect::OpenaiChat => v1::Dialect::OpenaiChat,
+        Dialect::OpenaiResponses => v1::Dialect::OpenaiResponses,
+        Dialect::OpenaiCompletions => v1::Dialect::OpenaiCompletions,
+        Dialect::OpenaiEmbeddings => v1::Dialect::OpenaiEmbeddings,
+        Dialect::Anthropic => v1::Dialect::AnthropicMessages,
+        Dialect::Gemini => v1::Dialect::GeminiContent,
+        Dialect::Ollama => v1::Dialect::OllamaNative,
+    }
+}
+
+/// Health.
+#[must_use]
+pub fn health(health: Health) -> v1::Health {
+    match health {
+        Health::Unknown => v1::Health::Unspecified,
+        Health::Healthy => v1::Health::Healthy,
+        Health::Unhealthy => v1::Health::Unhealthy,
+    }
+}
+
+/// Models.
+#[must_use]
+pub fn models(models: &[Model]) -> Vec<v1::Model> {
+    let one = |model: &Model| v1::Model {
+        name: model.name.clone(),
+        resident: model.resident,
+        context_length: model.context_length,
+        capabilities: model.capabilities.clone(),
+    };
+    models.iter().map(one).collect()
+}
+
+/// A backend with what has been observed of it; `slots` is what it has and whether that is assumed.
+#[must_use]
+pub fn backend(record: &Record<Backend>, observed: &Observed, slots: (u32, bool)) -> v1::Backend {
+    let backend = &record.value;
+    v1::Backend {
+        name: backend.name.to_string(),
+        url: backend.url.to_string(),
+        kind: kind(backend.kind) as i32,
+        max_concurrency: backend.max_concurrency,
+        priority: backend.priority,
+        max_input_tokens: backend.max_input_tokens,
+        credential: backend.credential.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ca_file: backend.ca_file.clone().unwrap_or_default(),
+        draining: backend.draining,
+        dialects: dialects(&backend.dialects),
+        revision: record.revision,
+        status: Some(status(observed, slots)),
+    }
+}
+
+/// What has been observed; `slots` as in [`backend`].
+#[must_use]
+pub fn status(observed: &Observed, slots: (u32, bool)) -> v1::BackendStatus {
+    v1::BackendStatus {
+        health: health(observed.health) as i32,
+        reason: observed.reason.clone(),
+        kind: kind(observed.kind) as i32,
+        dialects: dialects(&observed.dialects),
+        models: models(&observed.models),
+        slots: slots.0,
+        slots_assumed: slots.1,
+        version: observed.version.clone(),
+        probed_at_ms: observed.probed_at_ms,
+        probe_rtt_us: observed.probe_rtt_us,
+    }
+}
+
+/// A route.
+#[must_use]
+pub fn route(record: &Record<Route>) -> v1::Route {
+    let route = &record.value;
+    v1::Route {
+        name: route.name.to_string(),
+        r#match: Some(match &route.matcher {
+            Matcher::Exact(exact) => v1::route::Match::Exact(exact.clone()),
+            Matcher::Pattern(pattern) => v1::route::Match::Pattern(pattern.clone()),
+        }),
+        precedence: route.precedence,
+        targets: route
+            .targets
+            .iter()
+            .map(|target| v1::Target {
+                model: target.model.clone(),
+                backend: target.backend.as_ref().map(ToString::to_string).unwrap_or_default(),
+            })
+            .collect(),
+        revision: record.revision,
+    }
+}

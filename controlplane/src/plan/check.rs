@@ -1,0 +1,76 @@
+//! Lints a plan before anyone gets it. A fault here is a fault of ours.
+
+use std::collections::BTreeSet;
+
+use wire::Pattern;
+
+use super::Picture;
+use crate::model::{
+    BACKENDS_MAX, BaseUrl, Matcher, Name, ROUTES_MAX, Route, SLOTS_MAX, TARGETS_MAX, observed::MODELS_MAX,
+};
+
+/// Faults that are listed at most.
+const FAULTS_MAX: usize = 100;
+
+/// Every fault of a plan, a sentence each; none: it may be published.
+#[must_use]
+pub fn check(picture: &Picture) -> Vec<String> {
+    let mut faults = Vec::new();
+    if picture.backends.len() > BACKENDS_MAX {
+        faults.push(format!("{} backends, at most {BACKENDS_MAX}", picture.backends.len()));
+    }
+    if picture.routes.len() > ROUTES_MAX {
+        faults.push(format!("{} routes, at most {ROUTES_MAX}", picture.routes.len()));
+    }
+    let mut names = BTreeSet::new();
+    for backend in &picture.backends {
+        let name = &backend.name;
+        if !names.insert(name) {
+            faults.push(format!("backend {name} is there twice"));
+        }
+        if !(1..=SLOTS_MAX).contains(&backend.slots) {
+            faults.push(format!("backend {name} has {} slots: 1 to {SLOTS_MAX}", backend.slots));
+        }
+        if let Err(fault) = BaseUrl::new(backend.url.as_str()) {
+            faults.push(format!("backend {name}: {fault}"));
+        }
+        if backend.models.len() > MODELS_MAX {
+            faults.push(format!("backend {name} has {} models: at most {MODELS_MAX}", backend.models.len()));
+        }
+        if !backend.models.is_sorted_by(|a, b| a.name < b.name) {
+            faults.push(format!("backend {name}: its models are not in order, each once"));
+        }
+    }
+    let mut routes = BTreeSet::new();
+    for record in &picture.routes {
+        if !routes.insert(&record.value.name) {
+            faults.push(format!("route {} is there twice", record.value.name));
+        }
+        let exists = |name: &Name| names.contains(name);
+        let problems = route(&record.value, &exists);
+        faults.extend(problems.map(|problem| format!("route {}: {problem}", record.value.name)));
+    }
+    faults.truncate(FAULTS_MAX);
+    faults
+}
+
+fn route<'a>(route: &'a Route, exists: &'a dyn Fn(&Name) -> bool) -> impl Iterator<Item = String> + 'a {
+    let mut faults = Vec::new();
+    if !(1..=TARGETS_MAX).contains(&route.targets.len()) {
+        faults.push(format!("{} targets: 1 to {TARGETS_MAX}", route.targets.len()));
+    }
+    match &route.matcher {
+        Matcher::Exact(exact) if exact.is_empty() => faults.push("it matches the empty name".to_owned()),
+        Matcher::Exact(_) => {}
+        Matcher::Pattern(pattern) => match Pattern::new(pattern) {
+            Ok(pattern) => {
+                let checked = route.targets.iter().map(|target| pattern.check_template(&target.model));
+                faults.extend(checked.filter_map(Result::err).map(|fault| fault.to_string()));
+            }
+            Err(fault) => faults.push(fault.to_string()),
+        },
+    }
+    let named = route.targets.iter().filter_map(|target| target.backend.as_ref());
+    let missing = named.filter(|name| !exists(name));
+    faults.into_iter().chain(missing.map(|name| format!("backend {name} does not exist")))
+}

@@ -1,0 +1,193 @@
+//! Probes every backend at its interval and keeps what was observed.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ask::Asker,
+    steady::Steady,
+    verdict::{self, Finding},
+};
+use crate::{
+    find,
+    model::{Backend, Desired, Health, Name, Observed, observed::REASON_CHARS_MAX},
+};
+
+/// Backends that are asked at the same time, at most.
+const ASKED_MAX: usize = 64;
+/// Intervals differ by this part, so that probes of many backends do not come together.
+const JITTER: f64 = 0.1;
+
+/// What is known of every backend, by name. Its readers wake when more than the time of a probe changes.
+pub type Sights = watch::Sender<BTreeMap<Name, Arc<Observed>>>;
+
+/// How often and how patiently is probed.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two probes of one backend.
+    pub interval: Duration,
+    /// For one question.
+    pub timeout: Duration,
+}
+
+/// Runs until `stop`. Each backend has a task of its own; the first probe is at once.
+pub async fn run(
+    mut desired: watch::Receiver<Arc<Desired>>,
+    sights: Arc<Sights>,
+    pace: Pace,
+    stop: CancellationToken,
+) {
+    let asking = Arc::new(Semaphore::new(ASKED_MAX));
+    let mut running: BTreeMap<Name, (Backend, CancellationToken)> = BTreeMap::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let now = Arc::clone(&desired.borrow_and_update());
+        running.retain(|name, (backend, ends)| {
+            let wanted = now.backends.get(name).is_some_and(|record| record.value.probes_as(backend));
+            if !wanted {
+                ends.cancel();
+                forget(&sights, name);
+            }
+            wanted
+        });
+        for backend in find::fixed::backends(&now) {
+            if !running.contains_key(&backend.name) {
+                let ends = stop.child_token();
+                running.insert(backend.name.clone(), (backend.clone(), ends.clone()));
+                let one = One::new(backend, pace, Arc::clone(&sights), Arc::clone(&asking), ends);
+                tasks.spawn(one.run());
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                if let Err(problem) = ended {
+                    tracing::error!(%problem, "a probe ended badly");
+                }
+            }
+            changed = desired.changed() => if changed.is_err() { break },
+        }
+    }
+    tasks.shutdown().await;
+}
+
+fn forget(sights: &Sights, name: &Name) {
+    sights.send_if_modified(|all| all.remove(name).is_some());
+}
+
+struct One {
+    name: Name,
+    backend: Backend,
+    asker: Asker,
+    pace: Pace,
+    sights: Arc<Sights>,
+    asking: Arc<Semaphore>,
+    ends: CancellationToken,
+    steady: Steady,
+    /// `None`: must be identified in full.
+    known: Option<Finding>,
+}
+
+impl One {
+    fn new(
+        backend: &Backend,
+        pace: Pace,
+        sights: Arc<Sights>,
+        asking: Arc<Semaphore>,
+        ends: CancellationToken,
+    ) -> Self {
+        let asker = Asker::new(backend, pace.timeout);
+        let (name, backend) = (backend.name.clone(), backend.clone());
+        One { name, backend, asker, pace, sights, asking, ends, steady: Steady::default(), known: None }
+    }
+
+    async fn run(mut self) {
+        let ends = self.ends.clone();
+        loop {
+            tokio::select! {
+                () = ends.cancelled() => return,
+                () = self.probe() => {}
+            }
+            tokio::select! {
+                () = ends.cancelled() => return,
+                () = sleep(jittered(self.pace.interval)) => {}
+            }
+        }
+    }
+
+    async fn probe(&mut self) {
+        let asking = Arc::clone(&self.asking);
+        let Ok(_permit) = asking.acquire().await else { return };
+        let (found, rtt_us) = self.look().await;
+        let health = self.steady.note(found.is_ok());
+        let before = self.sights.borrow().get(&self.name).cloned().unwrap_or_default();
+        let mut now = Observed { health, probed_at_ms: unix_ms(), ..(*before).clone() };
+        match found {
+            Ok(finding) => {
+                now.reason = if finding.models.is_empty() { "it has no models" } else { "" }.to_owned();
+                now.kind = Some(finding.kind);
+                now.dialects.clone_from(&finding.dialects);
+                now.models.clone_from(&finding.models);
+                (now.slots, now.version) = (finding.slots, finding.version.clone());
+                now.probe_rtt_us = rtt_us;
+                self.known = Some(finding);
+            }
+            Err(reason) if health == Health::Unhealthy => {
+                now.reason = reason.chars().take(REASON_CHARS_MAX).collect();
+                self.known = None;
+            }
+            // One bad probe among good ones changes nothing yet.
+            Err(_) => {}
+        }
+        self.note(&before, now);
+    }
+
+    async fn look(&self) -> (Result<Finding, String>, u64) {
+        if let Some(known) = &self.known {
+            let asked = self.asker.ask(verdict::cheap(known.kind)).await;
+            match verdict::refresh(&self.backend, known, &asked.answers) {
+                Ok(now) if verdict::changed(known, &now) => {}
+                found => return (found, asked.rtt_us),
+            }
+        }
+        let (verdict, rtt_us) = self.asker.identify().await;
+        (verdict.finding, rtt_us)
+    }
+
+    fn note(&self, before: &Observed, now: Observed) {
+        if before.health != now.health {
+            let (was, is) = (before.health, now.health);
+            tracing::info!(backend = %self.name, ?was, ?is, reason = now.reason, "health changed");
+        }
+        self.sights.send_if_modified(|all| {
+            // The backend may have gone while it was asked.
+            if self.ends.is_cancelled() {
+                return false;
+            }
+            let differs = !all.get(&self.name).is_some_and(|there| there.same(&now));
+            all.insert(self.name.clone(), Arc::new(now));
+            differs
+        });
+    }
+}
+
+fn jittered(interval: Duration) -> Duration {
+    let chance = getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX));
+    interval.mul_f64(1.0 + JITTER * (2.0 * chance - 1.0))
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,11 @@
+//! The durable store: one writer, group commit, flushed before the answer.
+
+mod commit;
+pub mod disk;
+pub mod engine;
+#[cfg(test)]
+pub mod memory;
+mod tree;
+
+pub use commit::{Store, StoreFault};
+pub use engine::{EngineFault, Identity};

@@ -1,0 +1,155 @@
+//! The follow stream end to end: real gRPC, a fake model server, a store on disk.
+
+mod rig;
+
+use controlplane::app;
+use proto::v1::{self, Health, follow_down, follow_up};
+use rig::{Fake, Follower, backend, manage, route, start, within};
+
+#[tokio::test]
+async fn a_new_backend_reaches_the_data_plane() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::openai(&["m-2", "m-1"]).await;
+    let running = start(dir.path()).await;
+    let mut follower = Follower::join(running.addr, "one").await;
+    let first = follower.snapshot().await;
+    assert!(first.owner && first.backends.is_empty() && first.salt.len() == 32);
+    let mut client = manage(running.addr).await;
+    let created = v1::CreateBackendRequest { backend: Some(backend("web", &format!("{}/v1/", fake.url()))) };
+    let created = client.create_backend(created).await.unwrap().into_inner();
+    assert_eq!((created.url, created.revision), (fake.url(), 1));
+    let healthy = follower.snapshot_with("healthy", |snapshot| {
+        snapshot.backends.iter().any(|backend| backend.health() == Health::Healthy)
+    });
+    let snapshot = healthy.await;
+    let web = &snapshot.backends[0];
+    assert_eq!(web.dialects, [v1::Dialect::OpenaiChat as i32]);
+    assert_eq!(web.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["m-1", "m-2"]);
+    assert_eq!((web.kind(), web.slots, web.slots_assumed), (v1::Kind::Openai, 1, true));
+    assert_eq!(snapshot.revision, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn health_alone_is_a_small_message_and_only_differences_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::openai(&["m"]).await;
+    let running = start(dir.path()).await;
+    let mut client = manage(running.addr).await;
+    let created = v1::CreateBackendRequest { backend: Some(backend("web", &fake.url())) };
+    client.create_backend(created).await.unwrap();
+    let mut follower = Follower::join(running.addr, "one").await;
+    let healthy =
+        |snapshot: &v1::Snapshot| snapshot.backends.iter().any(|backend| backend.health() == Health::Healthy);
+    let snapshot = follower.snapshot_with("healthy", healthy).await;
+    let asked = fake.seen().len();
+    fake.set("GET /v1/models", 500, "{}");
+    let follow_down::Message::Health(change) = follower.next().await else { panic!("a whole snapshot") };
+    assert!(fake.seen().len() > asked, "probes went on meanwhile and sent nothing");
+    assert_eq!(change.base, snapshot.version);
+    assert_eq!(change.backends[0].health(), Health::Unhealthy);
+    assert!(change.backends[0].reason.contains("500"), "{}", change.backends[0].reason);
+    fake.models(&["m"]);
+    let follow_down::Message::Health(back) = follower.next().await else { panic!("a whole snapshot") };
+    assert_eq!((back.base, back.backends[0].health()), (change.version, Health::Healthy));
+    assert_eq!(back.backends[0].reason, "");
+    fake.models(&["m", "n"]);
+    let whole = follower.snapshot().await;
+    assert_eq!(whole.backends[0].models.len(), 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_keeps_lineage_and_resources_and_counts_the_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let mut client = manage(running.addr).await;
+    let created = v1::CreateBackendRequest { backend: Some(backend("web", "http://127.0.0.1:9")) };
+    client.create_backend(created).await.unwrap();
+    client.create_route(v1::CreateRouteRequest { route: Some(route("r", "x", "web")) }).await.unwrap();
+    let mut follower = Follower::join(running.addr, "one").await;
+    let first = follower.snapshot_with("a route", |snapshot| snapshot.routes.len() == 1).await;
+    running.stop().await;
+    let running = start(dir.path()).await;
+    let mut follower = Follower::join(running.addr, "one").await;
+    let second = follower.snapshot().await;
+    let (was, is) = (first.version.unwrap(), second.version.unwrap());
+    assert_eq!((&is.lineage, is.epoch), (&was.lineage, was.epoch + 1));
+    assert_eq!((was.lineage.len(), is.seq), (32, 1));
+    assert_eq!((second.revision, second.routes, second.salt), (2, first.routes, first.salt));
+    assert_eq!(second.backends[0].health(), Health::Unhealthy, "the first snapshot waits for a look");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_data_plane_is_a_spare_and_status_tells_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let mut one = Follower::join(running.addr, "one").await;
+    assert!(one.snapshot().await.owner);
+    let mut two = Follower::join(running.addr, "two").await;
+    let spare = two.snapshot().await;
+    assert!(!spare.owner);
+    two.say(follow_up::Message::Ack(v1::Ack { version: spare.version.clone() })).await;
+    one.say(follow_up::Message::Nack(v1::Nack { version: None, faults: vec!["odd".to_owned()] })).await;
+    let load = v1::BackendLoad { name: "web".to_owned(), in_flight: 3, slots: 4 };
+    one.say(follow_up::Message::Load(v1::Load { queued: 7, backends: vec![load] })).await;
+    let mut client = manage(running.addr).await;
+    let planes = within("status", async {
+        loop {
+            let status = client.status(v1::StatusRequest {}).await.unwrap().into_inner();
+            let planes = status.data_planes;
+            if planes[1].acked.is_some() && planes[0].load.is_some() {
+                return planes;
+            }
+        }
+    });
+    let planes = planes.await;
+    assert_eq!((planes[0].id.as_str(), planes[0].owner, planes[1].owner), ("one", true, false));
+    assert_eq!(planes[0].faults, ["odd"]);
+    assert_eq!(planes[0].load.as_ref().unwrap().queued, 7);
+    assert_eq!(planes[1].acked, spare.version);
+    running.stop().await;
+    // The owner is remembered: after a restart the spare, first to come, is a spare still.
+    let running = start(dir.path()).await;
+    let mut two = Follower::join(running.addr, "two").await;
+    assert!(!two.snapshot().await.owner);
+    let mut one = Follower::join(running.addr, "one").await;
+    assert!(one.snapshot().await.owner);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_plane_again_ends_its_older_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let mut old = Follower::join(running.addr, "one").await;
+    old.snapshot().await;
+    let mut new = Follower::join(running.addr, "one").await;
+    assert!(new.snapshot().await.owner);
+    let ended = within("the end", old.down.message()).await.unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::Aborted);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn it_says_why_it_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let why = |error: Result<app::Running, app::StartError>| match error {
+        Ok(_) => panic!("it started"),
+        Err(error) => error.to_string(),
+    };
+    let second = why(app::start(rig::settings(dir.path())).await);
+    assert!(second.contains("another control plane uses the state directory"), "{second}");
+    assert!(second.contains(&dir.path().display().to_string()), "{second}");
+    let mut taken = rig::settings(tempfile::tempdir().unwrap().path());
+    taken.listen = running.addr;
+    let taken = why(app::start(taken).await);
+    assert!(taken.contains("another process listens there"), "{taken}");
+    let mut open = rig::settings(tempfile::tempdir().unwrap().path());
+    open.listen = "0.0.0.0:0".parse().unwrap();
+    let open = why(app::start(open).await);
+    assert!(open.contains("--insecure-listen"), "{open}");
+    running.stop().await;
+}
