@@ -1,18 +1,20 @@
 //! OpenAI responses.
 
 use super::error::string;
-use super::usage::{members, openai};
+use super::usage::{llamacpp, members, openai};
 use super::whole::Leaf;
 use super::{State, says_something};
 use crate::scan::{Bad, Scan};
 
-pub(super) const LEAVES: [Leaf; 4] = [(1, "usage"), (1, "status"), (1, "incomplete_details"), (1, "error")];
+pub(super) const LEAVES: [Leaf; 5] =
+    [(1, "usage"), (1, "timings"), (1, "status"), (1, "incomplete_details"), (1, "error")];
 
 pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
     let mut kind = "";
     let mut response = None;
     let mut delta = false;
     let mut message = None;
+    let mut timings = None;
     Scan::new(text).object::<Bad>(|scan, key| {
         let span = scan.skip()?;
         let value = &text[span];
@@ -22,6 +24,7 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
             "delta" | "item" | "text" | "arguments" => delta |= says_something(value),
             "message" => message = string(value),
             "error" => state.fail(value),
+            "timings" => timings = Some(value),
             _ => {}
         }
         Ok(())
@@ -29,6 +32,10 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
     match kind {
         "response.completed" | "response.incomplete" | "response.failed" => {
             members(response.unwrap_or("{}"), |key, value| leaf(state, key, value));
+            // llama.cpp puts them beside the response.
+            if let Some(timings) = timings {
+                leaf(state, "timings", timings);
+            }
             state.report.complete = true;
         }
         "error" => state.report.error = message.or(state.report.error.take()),
@@ -43,6 +50,7 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
 pub(super) fn leaf(state: &mut State, key: &str, value: &str) {
     match key {
         "usage" => openai(&mut state.report.usage, value),
+        "timings" => llamacpp(&mut state.report.usage, &mut state.report.timing, value),
         "error" => state.fail(value),
         // The reason says more than the status, whichever comes first.
         "status" if state.report.finish.is_none() => state.report.finish = string(value),

@@ -19,9 +19,10 @@ fn without(bytes: &[u8], eol: &str, mark: &str) -> String {
     text.split_inclusive(end.as_str()).filter(|event| !event.contains(mark)).collect()
 }
 
-const CASES: [(&str, &str, &str); 5] = [
+const CASES: [(&str, &str, &str); 6] = [
     ("chat-openai", "\n", "\"choices\":[]"),
     ("chat-llamacpp", "\n", "\"choices\":[]"),
+    ("llama-chat", "\n", "\"choices\":[]"),
     ("completions-vllm", "\n", "\"choices\":[]"),
     ("chat-crlf", "\r\n", "\"choices\":[]"),
     ("chat-cr", "\r", "\"choices\":[]"),
