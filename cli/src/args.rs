@@ -1,6 +1,6 @@
 //! What can be typed: the clap types of `llmctl`, and nothing else.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -54,6 +54,8 @@ pub enum Output {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run both planes in this process and serve, until Ctrl-C
+    Up(Up),
     /// Backends: the servers that answer
     #[command(subcommand)]
     Backend(Backend),
@@ -66,6 +68,37 @@ pub enum Command {
     Status,
     /// Create or replace all resources of a file, all of them or none
     Apply(Apply),
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// A server to put behind the endpoint; may be given several times
+    #[arg(long = "backend", value_name = "URL")]
+    pub backends: Vec<String>,
+    /// Start simulated servers, on a state of their own that is forgotten at the end
+    #[arg(long, conflicts_with_all = ["backends", "state_dir", "discover"])]
+    pub demo: bool,
+    /// Where clients are served
+    #[arg(long, env = "LLMB_LISTEN", default_value = "127.0.0.1:8800", value_name = "HOST:PORT")]
+    pub listen: SocketAddr,
+    /// Where the control plane is managed (gRPC)
+    #[arg(long, env = "LLMB_CONTROL_LISTEN", default_value = "127.0.0.1:8801", value_name = "HOST:PORT")]
+    pub control_listen: SocketAddr,
+    /// Where the data plane answers for itself (liveness, readiness, /metrics)
+    #[arg(long, env = "LLMB_ADMIN_LISTEN", default_value = "127.0.0.1:8802", value_name = "HOST:PORT")]
+    pub admin_listen: SocketAddr,
+    /// Where state is kept [default: $XDG_STATE_HOME/llmb, else ~/.local/state/llmb]
+    #[arg(long, env = "LLMB_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Look for servers on this machine; the default when no --backend is given
+    #[arg(long, overrides_with = "no_discover")]
+    pub discover: bool,
+    /// Do not look for servers on this machine
+    #[arg(long)]
+    pub no_discover: bool,
+    /// Allow addresses that other machines can reach; nothing authenticates clients yet
+    #[arg(long)]
+    pub insecure_listen: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -292,6 +325,9 @@ mod tests {
     #[test]
     fn commands_that_must_parse() {
         for line in [
+            "llmctl up",
+            "llmctl up --demo",
+            "llmctl up --backend http://a:1 --backend http://b:2 --discover",
             "llmctl backend update box --priority -5 --max-concurrency 4 --revision 3",
             "llmctl backend update box --dialect openai-chat --dialect anthropic --kind llamacpp",
             "llmctl backend drain box",
@@ -310,6 +346,8 @@ mod tests {
     fn commands_that_must_not_parse() {
         for line in [
             "llmctl",
+            "llmctl up --demo --backend http://a:1",
+            "llmctl up --listen nowhere",
             "llmctl route add fast --to qwen3:8b",
             "llmctl route add fast --exact a --pattern b --to c",
             "llmctl route add fast --exact a",

@@ -13,7 +13,8 @@ use crate::{args::Global, failure::Failure};
 /// The longest answer that is read; a fleet of ten thousand backends stays below it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// A connection to a control plane.
+/// A connection to a control plane; clones share it.
+#[derive(Clone)]
 pub struct Client {
     rpc: ManagementClient<Channel>,
     url: String,

@@ -5,13 +5,19 @@ mod args;
 mod backend;
 mod client;
 mod config;
+mod demo;
+mod discover;
 mod failure;
+mod greet;
 mod models;
 mod name;
 mod out;
+#[cfg(test)]
+mod readme;
 mod render;
 mod route;
 mod status;
+mod up;
 mod words;
 
 use std::process::ExitCode;
@@ -27,7 +33,12 @@ use crate::{
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let done = runtime.block_on(run(cli));
+            // A second Ctrl-C must not wait for threads that still serve.
+            runtime.shutdown_background();
+            done
+        }
         Err(error) => Err(Failure::Failed(format!("no threads to work with: {error}"))),
     };
     match done {
@@ -42,6 +53,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let (global, output) = (&cli.global, cli.global.output);
     match cli.command {
+        Command::Up(up) => up::run(global, up).await,
         Command::Backend(command) => backend::run(&Client::connect(global).await?, output, command).await,
         Command::Route(command) => route::run(&Client::connect(global).await?, output, command).await,
         Command::Models => models::run(&Client::connect(global).await?, output).await,
