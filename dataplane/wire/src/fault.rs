@@ -155,7 +155,8 @@ impl Fault {
     }
 
     /// The bytes that end a stream with this fault; `None` where the framing has no place for one and the
-    /// connection must be broken off.
+    /// connection must be broken off. For the responses dialect `request_id` should be the id of the answer, where
+    /// it is known ([`Report::id`](crate::Report)).
     pub fn in_stream(&self, dialect: Dialect, framing: Framing, request_id: &str) -> Option<Vec<u8>> {
         let body = self.body(dialect, request_id);
         // An event that was cut is ended first; behind a whole one the empty lines say nothing.
@@ -236,11 +237,15 @@ impl Fault {
     }
 
     fn response_failed(&self, request_id: &str) -> serde_json::Value {
+        let id = match request_id.strip_prefix("resp") {
+            Some(_) => request_id.to_owned(),
+            None => format!("resp_{request_id}"),
+        };
         json!({
             "type": "response.failed",
             "sequence_number": 0,
             "response": {
-                "id": format!("resp_{request_id}"),
+                "id": id,
                 "object": "response",
                 "created_at": 0,
                 "status": "failed",

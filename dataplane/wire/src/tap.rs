@@ -52,6 +52,9 @@ pub struct Report {
     pub content: bool,
     /// The dialect's last element, or a whole JSON value, has been seen.
     pub complete: bool,
+    /// The id that the server gave to the answer, in the responses dialect; its clients refuse an end that
+    /// names another ([`Fault::in_stream`](crate::Fault::in_stream)).
+    pub id: Option<String>,
     /// The message of an error in the stream.
     pub error: Option<String>,
     /// Why the answer ended, as the server says it.

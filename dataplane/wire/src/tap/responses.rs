@@ -29,6 +29,13 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
         }
         Ok(())
     })?;
+    if kind == "response.created" {
+        members(response.unwrap_or("{}"), |key, value| {
+            if key == "id" {
+                state.report.id = string(value);
+            }
+        });
+    }
     match kind {
         "response.completed" | "response.incomplete" | "response.failed" => {
             members(response.unwrap_or("{}"), |key, value| leaf(state, key, value));

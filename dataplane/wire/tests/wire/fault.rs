@@ -154,6 +154,9 @@ fn what_ends_a_stream() {
     assert!(
         responses.contains("\"status\":\"failed\"") && responses.contains("\"code\":\"upstream_truncated\"")
     );
+    let named = fault.in_stream(Dialect::OpenaiResponses, Framing::Sse, "resp_68").unwrap();
+    assert!(String::from_utf8(named).unwrap().contains("\"id\":\"resp_68\""));
+    assert!(responses.contains("\"id\":\"resp_req_7\""));
     let anthropic = ends(Dialect::Anthropic, Framing::Sse).unwrap();
     assert!(
         anthropic.starts_with("\n\nevent: error\ndata: {") && anthropic.contains("\"request_id\":\"req_7\"")

@@ -24,6 +24,8 @@ struct Line {
     choices: u32,
     content: bool,
     complete: bool,
+    #[serde(default)]
+    id: Option<String>,
     error: Option<String>,
     finish: Option<String>,
     usage: UsageLine,
@@ -81,6 +83,7 @@ fn golden(line: Line) -> Golden {
     let expected = Report {
         content: line.content,
         complete: line.complete,
+        id: line.id,
         error: line.error,
         finish: line.finish,
         usage: Usage {
