@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::weigh::{weigh, weigh_json};
 use super::{Draft, Stop, field};
+use crate::estimate::Weight;
 use crate::scan::{Bad, Peek, Scan};
 
 /// How the text of the billing block starts.
@@ -32,28 +33,26 @@ fn system<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>) -> Result<(), Stop> {
     if scan.peek()? != Peek::Array {
         return Ok(weigh(scan, &mut draft.weight)?);
     }
-    let mut previous_end = None;
+    let mut before = None;
     let mut billing: Option<Range<usize>> = None;
-    let mut closed = false;
+    let mut last = false;
     scan.array::<Bad>(|scan| {
         let start = scan.at();
-        // The comma behind the block goes with it; behind the last one stands none, so the one before goes.
-        if let (Some(block), false) = (&mut billing, closed) {
+        if let (true, Some(block)) = (last, &mut billing) {
             block.end = start;
-            closed = true;
+            last = false;
         }
         let marked = block(scan, &mut draft.weight)?;
-        if marked && billing.is_none() {
+        if billing.is_none() && marked {
             billing = Some(start..scan.at());
-            if previous_end.is_none() {
-                previous_end = Some(start);
-            }
+            last = true;
         } else if billing.is_none() {
-            previous_end = Some(scan.at());
+            before = Some(scan.at());
         }
         Ok(())
     })?;
-    if let (Some(block), false, Some(end)) = (&mut billing, closed, previous_end) {
+    // The comma behind the block has gone with it; behind the last one stands none, so the one before goes.
+    if let (true, Some(block), Some(end)) = (last, &mut billing, before) {
         block.start = end;
     }
     draft.billing = billing;
@@ -61,7 +60,7 @@ fn system<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>) -> Result<(), Stop> {
 }
 
 /// Weighs one block and tells whether it is the billing block.
-fn block(scan: &mut Scan<'_>, weight: &mut crate::estimate::Weight) -> Result<bool, Bad> {
+fn block(scan: &mut Scan<'_>, weight: &mut Weight) -> Result<bool, Bad> {
     if scan.peek()? != Peek::Object {
         weigh(scan, weight)?;
         return Ok(false);

@@ -1,4 +1,5 @@
-//! Recorded answers and what must be read from them.
+//! Answers and what must be read from them. Those named `llama-…` are as llama-server b11434 sent them, the others
+//! follow the official SDKs, the vendors' specifications and the sources of the servers.
 
 use serde::Deserialize;
 use wire::{Framing, Operation, Report, Tap, Timing, Usage};

@@ -1,7 +1,7 @@
 //! The route map, as a table.
 
 use crate::golden::data;
-use wire::{Framing, Operation, Target, framing, target};
+use wire::{Dialect, Framing, Operation, Target, framing, target};
 
 /// `METHOD path[?query]` and the target in short.
 fn told(found: &Target) -> String {
@@ -85,4 +85,23 @@ fn paths_at_the_server_lead_back_to_the_operation() {
         }
     }
     assert_eq!(Operation::GenerateContent.path("models/m"), "/v1beta/models/m:generateContent");
+}
+
+#[test]
+fn names() {
+    let names = [
+        "openai-chat",
+        "openai-responses",
+        "openai-completions",
+        "openai-embeddings",
+        "anthropic",
+        "gemini",
+        "ollama",
+    ];
+    assert_eq!(Dialect::ALL.map(Dialect::name), names);
+    assert_eq!(names.map(Dialect::parse), Dialect::ALL.map(Some));
+    assert_eq!(Dialect::parse("openai"), None);
+    let free: Vec<&str> =
+        Operation::ALL.into_iter().filter(|one| !one.takes_slot()).map(Operation::name).collect();
+    assert_eq!(free, ["count-tokens", "gemini-count-tokens", "ollama-show"]);
 }
