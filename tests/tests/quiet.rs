@@ -25,8 +25,8 @@ async fn logs_metrics_and_views_hold_no_prompt_and_no_secret() {
     let state = folder.path().display().to_string();
     let env = [("LLMB_LOG", "debug"), ("LLMB_TEST_SECRET", OURS)];
     let control = Process::start("llmb-control", &["--listen", "127.0.0.1:0", "--state-dir", &state], &env);
-    let line = control.line("its address", |line| line.contains("control plane serves"));
-    let control_url = format!("http://{}", field(&line, "listen"));
+    let line = control.line("its address", |line| line.contains("control plane runs"));
+    let control_url = format!("http://{}", field(&line, "addr"));
     let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let args = [&["--control", &control_url, "--state-dir", &state][..], &listen].concat();
     let data = Process::start("llmb-data", &args, &env);
@@ -84,6 +84,7 @@ async fn logs_metrics_and_views_hold_no_prompt_and_no_secret() {
         .stats()
         .requests
         .iter()
+        .filter(|seen| String::from_utf8_lossy(&seen.body).contains(PROMPT))
         .filter(|seen| seen.header("authorization") == Some(&format!("Bearer {OURS}")))
         .count();
     assert_eq!(served, 2, "the product's own credential reaches the server");
