@@ -94,7 +94,7 @@ pub struct Up {
     #[arg(long, overrides_with = "no_discover")]
     pub discover: bool,
     /// Do not look for servers on this machine
-    #[arg(long)]
+    #[arg(long, overrides_with = "discover")]
     pub no_discover: bool,
     /// Allow addresses that other machines can reach; nothing authenticates clients yet
     #[arg(long)]

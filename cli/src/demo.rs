@@ -5,13 +5,14 @@ use proto::v1::{Route, Target, route::Match};
 
 use crate::failure::Failure;
 
-/// A simulated server: its kind, which is its name too, its slots and its models.
+/// A simulated server: its kind, which is its name too, its slots (as the product assumes them, where the kind does not
+/// tell) and its models.
 const SERVERS: [(Kind, u32, &[&str]); 5] = [
     (Kind::Ollama, 1, &["llama3.2:3b", "qwen3:8b"]),
     (Kind::Llamacpp, 2, &["qwen3:8b"]),
-    (Kind::Vllm, 4, &["llama3.2:3b", "qwen3:8b"]),
-    (Kind::Anthropic, 4, &["claude-sonnet-4-5"]),
-    (Kind::Gemini, 4, &["gemini-2.5-flash"]),
+    (Kind::Vllm, 16, &["llama3.2:3b", "qwen3:8b"]),
+    (Kind::Anthropic, 1, &["claude-sonnet-4-5"]),
+    (Kind::Gemini, 1, &["gemini-2.5-flash"]),
 ];
 
 /// Running simulated servers; they stop when this is dropped.

@@ -51,9 +51,8 @@ pub async fn local(client: &Client, own_ports: &[u16]) -> Result<Vec<String>, Fa
         }
         let there = backend::all(client).await?;
         let added = add(client, name::unique(&there, stable(status.kind(), name)), url).await?;
-        let version = render::plain(&status.version);
-        let what = words::kind(status.kind());
-        notes.push(format!("{}: found {what} {version} at {}", added.name, added.url));
+        let what = format!("{} {}", words::kind(status.kind()), render::plain(&status.version));
+        notes.push(format!("{}: found {} at {}", added.name, what.trim_end(), added.url));
     }
     if notes.is_empty() && there.is_empty() {
         let places: Vec<String> = PLACES.iter().map(|(name, port)| format!("{name} :{port}")).collect();

@@ -102,7 +102,12 @@ impl Planes {
             state_dir: state_dir.clone(),
             ..control::Settings::default()
         };
-        let control = control::start(settings).await.map_err(|error| refused("control", &error))?;
+        let control = control::start(settings).await.map_err(|error| match &error {
+            control::StartError::Listen { addr, source } if taken(source) => {
+                in_use(*addr, "--control-listen")
+            }
+            _ => refused("control", &error),
+        })?;
         let settings = data::Settings {
             listen: up.listen,
             admin: up.admin_listen,
@@ -116,7 +121,12 @@ impl Planes {
             Ok(data) => Ok(Planes { control, data }),
             Err(error) => {
                 control.stop().await;
-                Err(refused("data", &error))
+                Err(match &error {
+                    data::StartError::Listen { addr, source } if taken(source) => {
+                        in_use(*addr, if *addr == up.listen { "--listen" } else { "--admin-listen" })
+                    }
+                    _ => refused("data", &error),
+                })
             }
         }
     }
@@ -126,6 +136,16 @@ impl Planes {
         self.data.stop().await;
         self.control.stop().await;
     }
+}
+
+fn taken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
+fn in_use(addr: SocketAddr, flag: &str) -> Failure {
+    Failure::Failed(format!(
+        "another process listens on {addr}, perhaps another `llmctl up`: stop it, or give another address by {flag}"
+    ))
 }
 
 fn refused(plane: &str, error: &dyn std::error::Error) -> Failure {

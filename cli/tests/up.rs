@@ -84,5 +84,5 @@ fn what_cannot_be_is_said_in_a_sentence() {
     let taken = taken.local_addr().expect("its address");
     let ports = format!("--listen {taken} --control-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0");
     let (code, _, stderr) = llmctl(&format!("up --no-discover --state-dir {state_dir} {ports}"));
-    assert!(code == 1 && stderr.contains(&taken.to_string()), "{stderr}");
+    assert!(code == 1 && stderr.contains(&taken.to_string()) && stderr.contains(" --listen"), "{stderr}");
 }

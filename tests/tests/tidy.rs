@@ -182,17 +182,19 @@ fn manifests_bite() {
     for (name, section, key) in [
         ("sched", "dependencies", "serde.workspace = true"),
         ("wire", "dependencies", "tokio.workspace = true"),
-        ("wire", "dev-dependencies", "sched = { path = \"x\" }"),
+        ("wire", "dev-dependencies", "sched = { workspace = true }"),
         ("controlplane", "dependencies", "dataplane.workspace = true"),
         ("dataplane", "dev-dependencies", "llmsim.workspace = true"),
         ("proto", "build-dependencies", "wire.workspace = true"),
+        ("wire", "dependencies", "serde = \"1\""),
         ("newcomer", "dependencies", "serde.workspace = true"),
     ] {
-        let text = format!("[package]\nname = \"{name}\"\n[{section}]\n{key}\n");
+        let text = format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n[{section}]\n{key}\n");
         assert_eq!(imports::manifest("x/Cargo.toml", &text).len(), 1, "{text}");
     }
     let fine = "[package]\nname = \"wire\"\n[dependencies]\nserde.workspace = true\n# tokio\n[lints]\nworkspace = true\n";
     none(imports::manifest("x/Cargo.toml", fine));
+    assert_eq!(imports::manifest("x/Cargo.toml", "[package]\nname = \"wire\"\n").len(), 1);
 }
 
 #[test]

@@ -182,6 +182,9 @@ pub fn manifest(path: &str, text: &str) -> Vec<String> {
         return vec![format!("{path}: this crate is not in the table of imports")];
     };
     let mut faults = Vec::new();
+    if !text.contains("\n[lints]\nworkspace = true\n") {
+        faults.push(format!("{path}: {name} does not take the lints of the workspace"));
+    }
     let mut section = "";
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
@@ -196,6 +199,12 @@ pub fn manifest(path: &str, text: &str) -> Vec<String> {
         let banned = (own && !allowed.contains(&key))
             || (free && WORLD.contains(&key.replace('-', "_").as_str()))
             || (*name == "sched" && section == "[dependencies]");
+        if !line.ends_with("workspace = true")
+            && !line.contains("workspace = true,")
+            && !line.contains("workspace = true }")
+        {
+            faults.push(format!("{path}: the version of {key} belongs into the manifest of the workspace"));
+        }
         if banned {
             faults.push(format!("{path}: {name} must not depend on {key}"));
         }
