@@ -9,3 +9,6 @@ mod tree;
 
 pub use commit::{Store, StoreFault};
 pub use engine::{EngineFault, Identity};
+
+#[cfg(test)]
+mod tests;

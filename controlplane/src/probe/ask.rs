@@ -139,12 +139,15 @@ impl Asker {
 }
 
 /// The last cause: what the system or TLS said, without the URL.
-fn cause(error: &dyn Error) -> String {
+fn cause(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(next) = last.source() {
         last = next;
     }
-    last.to_string()
+    match last.downcast_ref::<std::io::Error>() {
+        Some(system) if system.raw_os_error().is_some() => system.kind().to_string(),
+        _ => last.to_string(),
+    }
 }
 
 fn login(login: Login, secret: Option<&Secret>) -> HeaderMap {

@@ -247,3 +247,6 @@ fn evidence(chosen: Option<(&Sort, Option<(Question, String)>)>, answers: &Answe
     }
     lines
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! The store: durable, grouped, refusing what it cannot read.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    disk::Disk,
+    engine::{Batch, Engine, Records, Tree},
+    memory::Memory,
+    *,
+};
+use crate::model::{Backend, BaseUrl, Change, Name, Refusal};
+
+fn fresh() -> Identity {
+    Identity { lineage: "0123456789abcdef0123456789abcdef".to_owned(), epoch: 0, salt: [7; 32] }
+}
+
+fn backend(name: &str) -> Backend {
+    Backend {
+        name: Name::new(name).unwrap(),
+        url: BaseUrl::new("http://gpu-1:8080").unwrap(),
+        kind: None,
+        max_concurrency: 0,
+        priority: 0,
+        max_input_tokens: 0,
+        credential: None,
+        ca_file: None,
+        draining: false,
+        dialects: vec![wire::Dialect::Anthropic],
+    }
+}
+
+/// What a shared engine does with the next commits.
+#[derive(Default)]
+struct Script {
+    memory: Memory,
+    faults: Vec<EngineFault>,
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Script>>);
+
+impl Engine for Shared {
+    fn load(&mut self) -> Result<Records, EngineFault> {
+        self.0.lock().unwrap().memory.load()
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), EngineFault> {
+        let mut script = self.0.lock().unwrap();
+        match script.faults.pop() {
+            Some(fault) => Err(fault),
+            None => script.memory.commit(batch),
+        }
+    }
+}
+
+impl Shared {
+    async fn open(&self) -> Result<Store, EngineFault> {
+        let engine = self.clone();
+        Store::open(move || Ok(Box::new(engine) as Box<dyn Engine>), fresh()).await
+    }
+}
+
+async fn on_disk(dir: &Path) -> Result<Store, EngineFault> {
+    let dir = dir.to_owned();
+    let open = move || Disk::open(&dir).map(|disk| Box::new(disk) as Box<dyn Engine>);
+    Store::open(open, fresh()).await
+}
+
+#[tokio::test]
+async fn lineage_and_salt_stay_epoch_grows_resources_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = None;
+    for epoch in 1..4 {
+        let store = on_disk(dir.path()).await.unwrap();
+        assert_eq!(store.identity(), &Identity { epoch, ..fresh() });
+        let owner = if epoch == 1 { String::new() } else { format!("plane-{}", epoch - 1) };
+        assert_eq!(store.first_owner(), owner);
+        assert_eq!(*kept.get_or_insert_with(|| store.desired()), store.desired());
+        store.change(Change::CreateBackend(backend(&format!("b{epoch}")))).await.unwrap();
+        store.set_owner(format!("plane-{epoch}")).await.unwrap();
+        kept = Some(store.desired());
+        store.stop();
+    }
+}
+
+#[tokio::test]
+async fn every_start_counts() {
+    let engine = Shared::default();
+    for epoch in 1..5 {
+        let store = engine.open().await.unwrap();
+        assert_eq!(
+            (store.identity().epoch, store.identity().lineage.as_str()),
+            (epoch, fresh().lineage.as_str())
+        );
+        store.stop();
+    }
+}
+
+#[tokio::test]
+async fn changes_of_many_are_grouped_and_each_has_its_revision() {
+    let store = Arc::new(Shared::default().open().await.unwrap());
+    let tasks: Vec<_> = (0..100)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.change(Change::CreateBackend(backend(&format!("b{n}")))).await })
+        })
+        .collect();
+    let mut revisions = Vec::new();
+    for task in tasks {
+        revisions.push(task.await.unwrap().unwrap().0.revision);
+    }
+    revisions.sort_unstable();
+    assert_eq!(revisions, (1..=100).collect::<Vec<_>>());
+    assert_eq!(store.desired().revision, 100);
+    assert!(store.commits().0 <= 100);
+    let again = store.change(Change::CreateBackend(backend("b7"))).await;
+    assert!(matches!(again, Err(StoreFault::Refused(Refusal::Exists { .. }))));
+    assert_eq!(store.desired().revision, 100, "a refused change has no revision");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers_another_fault_ends_the_writer() {
+    let engine = Shared::default();
+    let store = engine.open().await.unwrap();
+    let full = EngineFault::Full { dir: "/d".into(), free_bytes: 1, floor_bytes: 2 };
+    engine.0.lock().unwrap().faults.push(full);
+    let refused = store.change(Change::CreateBackend(backend("b"))).await.unwrap_err().to_string();
+    assert!(refused.contains("1 bytes free"), "{refused}");
+    assert_eq!(store.desired().revision, 0, "nothing changed");
+    assert!(store.ready().is_ok());
+    store.change(Change::CreateBackend(backend("b"))).await.unwrap();
+    engine.0.lock().unwrap().faults.push(EngineFault::Write("bad sector".to_owned()));
+    let failed = store.change(Change::CreateBackend(backend("c"))).await.unwrap_err().to_string();
+    assert!(failed.contains("bad sector"), "{failed}");
+    assert!(store.ready().is_err());
+    let after = store.change(Change::CreateBackend(backend("d"))).await;
+    assert!(matches!(after, Err(StoreFault::Down(_))));
+    assert_eq!(store.desired().revision, 1);
+}
+
+#[tokio::test]
+async fn too_little_space_is_said_before_the_engine_could_hang() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let open = move || Ok(Box::new(Disk::open(&path)?.with_floor(u64::MAX)) as Box<dyn Engine>);
+    let fault = Store::open(open, fresh()).await.err().expect("no disk is that large").to_string();
+    assert!(fault.contains("bytes free"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_torn_index_is_moved_aside_and_all_data_is_there() {
+    for name in ["snap.0000000000001000", "snap.00000000000000C8.generating"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = on_disk(dir.path()).await.unwrap();
+        store.change(Change::CreateBackend(backend("kept"))).await.unwrap();
+        store.stop();
+        fs::write(dir.path().join("store").join(name), b"torn").unwrap();
+        let store = on_disk(dir.path()).await.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        assert!(store.desired().backends.contains_key("kept"), "{name}");
+        assert_eq!(store.identity().epoch, 2);
+        store.stop();
+        let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let aside: Vec<_> =
+            entries.filter(|name| name.to_string_lossy().starts_with("store-torn-")).collect();
+        assert_eq!(aside.len(), 1, "{name}: what was torn is kept");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_refuses_the_start() {
+    let cases: [(Tree, &[u8], &[u8], &str); 4] = [
+        (Tree::Backends, b"b", b"\x09{}", "backend \"b\": form 9"),
+        (Tree::Backends, b"b", b"\x01{\"revision\":1}", "backend \"b\": missing field"),
+        (Tree::Routes, b"r", b"", "route \"r\": empty"),
+        (Tree::Meta, b"revision", b"\x01\"x\"", "revision: invalid type"),
+    ];
+    for (tree, key, value, want) in cases {
+        let engine = Shared::default();
+        engine.open().await.unwrap().stop();
+        let batch = Batch(vec![(tree, key.to_vec(), Some(value.to_vec()))]);
+        engine.0.lock().unwrap().memory.commit(&batch).unwrap();
+        let fault = engine.open().await.err().expect(want).to_string();
+        assert!(fault.contains(want), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn the_journal_is_bounded() {
+    let mut batch = Batch::default();
+    let mut desired = crate::model::Desired { revision: engine::JOURNAL_LINES_MAX + 4, ..Default::default() };
+    let written = desired.make(&Change::CreateBackend(backend("b"))).unwrap();
+    tree::put(&mut batch, &desired, &written, 1).unwrap();
+    let journal: Vec<_> = batch.0.iter().filter(|(tree, ..)| *tree == Tree::Journal).collect();
+    assert_eq!(journal.len(), 2);
+    assert_eq!((&journal[1].1, &journal[1].2), (&5_u64.to_be_bytes().to_vec(), &None));
+}
