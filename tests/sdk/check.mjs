@@ -8,6 +8,8 @@ import { parseArgs } from "node:util";
 const CHECK_DEADLINE_MS = 120_000;
 const FREE_DEADLINE_MS = 1_000;
 const POLL_PAUSE_MS = 10;
+// Which models are loaded is looked at by probes, every 5 s by default.
+const PROBED_DEADLINE_MS = 15_000;
 
 export const UNKNOWN_MODEL = "no-such-model";
 export const HELLO = "Say hello — grüß dich, 你好 🙂";
@@ -23,6 +25,15 @@ class Skipped extends Error {}
 
 export function expect(condition, otherwise) {
   if (!condition) throw new Error(otherwise);
+}
+
+/** Expects `look` to find what the next probe brings to light, within PROBED_DEADLINE_MS. */
+export async function expectSoon(look, isRight, name) {
+  const start = performance.now();
+  for (let found = await look(); !isRight(found); found = await look()) {
+    expect(performance.now() - start < PROBED_DEADLINE_MS, `${name} are ${found}`);
+    await pause(POLL_PAUSE_MS);
+  }
 }
 
 export function expectCity(args) {

@@ -13,6 +13,8 @@ import urllib.request
 CHECK_DEADLINE_S = 120
 FREE_DEADLINE_S = 1.0
 POLL_PAUSE_S = 0.01
+# Which models are loaded is looked at by probes, every 5 s by default.
+PROBED_DEADLINE_S = 15.0
 UNKNOWN_MODEL = "no-such-model"
 
 STORY = "Write a very long story about a lighthouse, in as much detail as you can."
@@ -35,6 +37,14 @@ class Skipped(Exception):
 def expect(condition, otherwise):
     if not condition:
         raise Failed(otherwise)
+
+
+def expect_soon(condition, otherwise):
+    """Expects what the next probe brings to light, within PROBED_DEADLINE_S."""
+    deadline = time.monotonic() + PROBED_DEADLINE_S
+    while not condition():
+        expect(time.monotonic() < deadline, otherwise())
+        time.sleep(POLL_PAUSE_S)
 
 
 def expect_city(arguments):

@@ -3,7 +3,7 @@
 import { Ollama } from "ollama";
 import {
   CITY_SCHEMA, Checks, HELLO, STORY, TOOL_ASK, UNKNOWN_MODEL,
-  all, expect, expectCity, expectTexts, expectVectors, faultOf, show,
+  all, expect, expectCity, expectSoon, expectTexts, expectVectors, faultOf, show,
 } from "./check.mjs";
 
 const check = new Checks("ollama-node");
@@ -76,8 +76,8 @@ check.add("model", async () => {
 });
 
 check.add("running models", async () => {
-  const names = (await client.ps()).models.map((item) => item.model);
-  expect(names.includes(model), `the running models are ${names}`);
+  const names = async () => (await client.ps()).models.map((item) => item.model);
+  await expectSoon(names, (found) => found.includes(model), "the running models");
 });
 
 check.add("version", async () => {

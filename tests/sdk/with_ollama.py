@@ -4,7 +4,7 @@ import asyncio
 
 import ollama
 
-from check import CITY_SCHEMA, STORY, TOOL_ASK, UNKNOWN_MODEL, Checks, expect, expect_city
+from check import CITY_SCHEMA, STORY, TOOL_ASK, UNKNOWN_MODEL, Checks, expect, expect_city, expect_soon
 
 check = Checks("ollama-py")
 base, model = check.args.base, check.args.model
@@ -93,8 +93,9 @@ def one_model():
 
 @check("running models")
 def running_models():
-    names = [m.model for m in client.ps().models]
-    expect(model in names, f"the running models are {names}")
+    def names():
+        return [m.model for m in client.ps().models]
+    expect_soon(lambda: model in names(), lambda: f"the running models are {names()}")
 
 
 @check("unknown model")

@@ -60,7 +60,7 @@ fn check(script: &str, more: &[&str]) {
     let idle = format!("{}/slots", chat.url);
     let mut args = vec!["--base", &product.base, "--model", MODEL, "--idle", &idle];
     args.extend(more);
-    slow::script(script, &args);
+    assert!(slow::script(script, &args), "{script} failed, see above");
 }
 
 const NO_HELPER: &str = "responses helper=llama-server's stream lacks the indexes that the helper needs";

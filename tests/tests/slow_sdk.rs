@@ -32,6 +32,7 @@ fn check(script: &str, kinds: &[&'static str], lacks: &[(&str, &str)]) {
     let sims = all.map(Sim::start);
     let urls: Vec<&str> = sims.iter().map(|sim| sim.url.as_str()).collect();
     let product = Product::up(&format!("up-{script}"), &urls);
+    let mut failed = Vec::new();
     for sim in sims.iter().filter(|sim| kinds.contains(&sim.kind)) {
         println!("-- {script}: model {} behind the product", sim.kind);
         let idle = format!("{}/_sim/stats", sim.url);
@@ -40,8 +41,11 @@ fn check(script: &str, kinds: &[&'static str], lacks: &[(&str, &str)]) {
         for (_, lack) in lacks.iter().filter(|(kind, _)| *kind == sim.kind) {
             args.extend(["--lacks", lack]);
         }
-        slow::script(script, &args);
+        if !slow::script(script, &args) {
+            failed.push(sim.kind);
+        }
     }
+    assert!(failed.is_empty(), "{script} failed for {failed:?}, see above");
 }
 
 const OPENAI_KINDS: [&str; 5] = ["ollama", "lmstudio", "llamacpp", "vllm", "openai"];
@@ -96,5 +100,5 @@ fn the_script_of_the_readme_manages_by_reflection() {
     assert!(read("README.md").contains(&read("tests/sdk/manage.py")), "README shows another script");
     let product = Product::up::<&str>("up-manage", &[]);
     let target = product.control.trim_start_matches("http://");
-    slow::script("manage.py", &[target]);
+    assert!(slow::script("manage.py", &[target]), "manage.py failed, see above");
 }
