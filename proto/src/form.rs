@@ -1,9 +1,15 @@
 //! Proto messages as JSON and YAML, by the proto's own JSON mapping.
 
+mod place;
+
 use std::sync::LazyLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
+};
+
+pub use place::FieldFault;
 
 static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(crate::DESCRIPTOR).expect("the build wrote a valid descriptor"));
@@ -11,15 +17,20 @@ static POOL: LazyLock<DescriptorPool> =
 /// Why a text is not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum FormError {
-    /// Not JSON, a field that the message does not have, or a value of the wrong type; says where.
-    #[error("{0}")]
+    /// Not JSON; says line and column.
+    #[error("not JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// Not YAML; says where.
-    #[error("{0}")]
+    /// Not one YAML document; says line and column.
+    #[error("not YAML: {0}")]
     Yaml(String),
-    /// More than one document or trailing text.
-    #[error("unexpected text after the document: {0}")]
-    Trailing(String),
+    /// Fields that the message does not have, or values of the wrong type: all of them, a line each.
+    #[error("{}", lines(.0))]
+    Fields(Vec<FieldFault>),
+}
+
+fn lines(faults: &[FieldFault]) -> String {
+    let all: Vec<String> = faults.iter().map(FieldFault::to_string).collect();
+    all.join("\n")
 }
 
 fn descriptor(name: &str) -> MessageDescriptor {
@@ -27,10 +38,20 @@ fn descriptor(name: &str) -> MessageDescriptor {
     POOL.get_message_by_name(&full).expect("callers name a message of llmbalancer.v1")
 }
 
-fn from_value<T: Message + Default>(name: &str, value: serde_json::Value) -> Result<T, FormError> {
+/// Reads a value strictly: no unknown fields.
+fn dynamic(
+    descriptor: &MessageDescriptor,
+    value: &serde_json::Value,
+) -> Result<DynamicMessage, serde_json::Error> {
     let options = DeserializeOptions::new().deny_unknown_fields(true);
-    let dynamic = DynamicMessage::deserialize_with_options(descriptor(name), value, &options)?;
-    Ok(T::decode(dynamic.encode_to_vec().as_slice()).expect("a dynamic message encodes to its own type"))
+    DynamicMessage::deserialize_with_options(descriptor.clone(), value, &options)
+}
+
+fn from_value<T: Message + Default>(name: &str, value: &serde_json::Value) -> Result<T, FormError> {
+    let descriptor = descriptor(name);
+    let read = dynamic(&descriptor, value);
+    let read = read.map_err(|error| FormError::Fields(place::faults(&descriptor, value, &error)))?;
+    Ok(T::decode(read.encode_to_vec().as_slice()).expect("a dynamic message encodes to its own type"))
 }
 
 /// Reads message `name` of `llmbalancer.v1` from JSON. Unknown fields are refused by name.
@@ -38,7 +59,7 @@ fn from_value<T: Message + Default>(name: &str, value: serde_json::Value) -> Res
 /// # Errors
 /// [`FormError`] with the place and the field.
 pub fn from_json<T: Message + Default>(name: &str, text: &str) -> Result<T, FormError> {
-    from_value(name, serde_json::from_str(text)?)
+    from_value(name, &serde_json::from_str(text)?)
 }
 
 /// Reads message `name` of `llmbalancer.v1` from one YAML document. Unknown fields are refused by name.
@@ -46,9 +67,11 @@ pub fn from_json<T: Message + Default>(name: &str, text: &str) -> Result<T, Form
 /// # Errors
 /// [`FormError`] with the place and the field.
 pub fn from_yaml<T: Message + Default>(name: &str, text: &str) -> Result<T, FormError> {
-    let value: serde_json::Value =
-        serde_saphyr::from_str(text).map_err(|error| FormError::Yaml(error.to_string()))?;
-    from_value(name, value)
+    // Only true and false: a model may be called "on" or "no".
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| FormError::Yaml(error.to_string()))?;
+    from_value(name, &value)
 }
 
 /// The JSON form of a message, as a value. Unset fields are left out.
@@ -73,3 +96,6 @@ pub fn to_json<T: Message>(name: &str, message: &T) -> String {
 pub fn to_yaml<T: Message>(name: &str, message: &T) -> String {
     serde_saphyr::to_string(&to_json_value(name, message)).expect("a JSON value prints as YAML")
 }
+
+#[cfg(test)]
+mod tests;

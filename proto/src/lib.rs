@@ -2,7 +2,7 @@
 
 mod form;
 
-pub use form::{FormError, from_json, from_yaml, to_json, to_json_value, to_yaml};
+pub use form::{FieldFault, FormError, from_json, from_yaml, to_json, to_json_value, to_yaml};
 
 /// `llmbalancer.v1`, generated at build time.
 pub mod v1 {
