@@ -17,7 +17,6 @@ use tokio::time::Sleep;
 use wire::{Fault, Framing, Operation, Tap, UsageStrip};
 
 use crate::{
-    config::Backend,
     dispatch::Lease,
     serve::Shared,
     upstream::{Pool, Wire},
@@ -41,8 +40,8 @@ pub struct Passage {
     pub shared: Arc<Shared>,
     /// Of this thread.
     pub pool: Rc<Pool>,
-    /// Who answers.
-    pub backend: Arc<Backend>,
+    /// The name of who answers.
+    pub backend: Arc<str>,
     /// What was asked.
     pub operation: Operation,
     /// How the answer is framed.
@@ -116,7 +115,7 @@ impl Relay {
             self.tap.feed(&chunk);
             if !self.first && self.tap.report().content {
                 self.first = true;
-                self.passage.shared.report.first_token(&self.passage.backend.name, self.passage.arrival);
+                self.passage.shared.report.first_token(&self.passage.backend, self.passage.arrival);
                 if let Some(lease) = &self.lease {
                     lease.first_token();
                 }
@@ -158,11 +157,11 @@ impl Relay {
         self.release(outcome);
         let usage = &self.tap.report().usage;
         let Passage { backend, shared, operation, status, .. } = &self.passage;
-        shared.report.usage(&backend.name, usage);
-        shared.report.ended(operation.name(), &backend.name, *status);
+        shared.report.usage(backend, usage);
+        shared.report.ended(operation.name(), backend, *status);
         let total_ms = u64::try_from(self.passage.arrival.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(
-            request_id = %self.passage.request_id, backend = %backend.name, operation = operation.name(), status,
+            request_id = %self.passage.request_id, backend = %backend, operation = operation.name(), status,
             total_ms, prompt_tokens = usage.prompt, cached_tokens = usage.cached, output_tokens = usage.output,
             "answered"
         );
@@ -173,19 +172,21 @@ impl Relay {
         self.wire = None;
         self.release(Outcome::Failed);
         let Passage { backend, shared, operation, framing, request_id, .. } = &self.passage;
-        tracing::warn!(%request_id, backend = %backend.name, what, "an answer broke off");
-        shared.report.ended(operation.name(), &backend.name, 502);
-        let fault = Fault::Truncated { backend: backend.name.to_string() };
+        tracing::warn!(%request_id, backend = %backend, what, "an answer broke off");
+        shared.report.ended(operation.name(), backend, 502);
+        // Helpers that follow an answer by its id want to see that id in its end.
+        let answer_id = self.tap.report().id.as_deref().unwrap_or(request_id);
+        let fault = Fault::Truncated { backend: backend.to_string() };
         let frame = match framing {
             Framing::Whole => None,
-            framing => fault.in_stream(operation.dialect(), *framing, request_id),
+            framing => fault.in_stream(operation.dialect(), *framing, answer_id),
         };
         self.end = Some(match frame {
             Some(frame) if self.passage.judged => {
                 self.ready.push_back(Bytes::from(frame));
                 Ok(())
             }
-            _ => Err(Cut { backend: backend.name.to_string(), what }),
+            _ => Err(Cut { backend: backend.to_string(), what }),
         });
     }
 

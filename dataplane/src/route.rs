@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use proto::v1;
 use wire::{Dialect, Pattern};
 
 use crate::config::Backend;
@@ -50,12 +49,23 @@ type Holder = (Arc<Backend>, Arc<str>);
 
 /// What a rule matches.
 #[derive(Debug)]
-enum Match {
+pub enum Match {
+    /// This name, literally.
     Exact(String),
+    /// Every name in which it is found.
     Pattern(Box<Pattern>),
 }
 
-/// A validated route.
+/// Where a rule leads.
+#[derive(Debug)]
+pub struct Target {
+    /// The model there, with the captures of the pattern; empty: the requested name.
+    pub model: String,
+    /// Only this backend.
+    pub backend: Option<String>,
+}
+
+/// A route.
 #[derive(Debug)]
 pub struct Rule {
     name: String,
@@ -63,41 +73,21 @@ pub struct Rule {
     targets: Vec<Target>,
 }
 
-#[derive(Debug)]
-struct Target {
-    model: String,
-    backend: Option<String>,
-}
-
 impl Rule {
-    /// Converts a route of a snapshot.
+    /// A route to `targets`, in order.
     ///
     /// # Errors
-    /// What is wrong, in a sentence.
-    pub fn parse(route: &v1::Route) -> Result<Self, String> {
-        let matches = match &route.r#match {
-            Some(v1::route::Match::Exact(name)) if !name.is_empty() => Match::Exact(name.clone()),
-            Some(v1::route::Match::Pattern(text)) => {
-                let pattern = Pattern::new(text).map_err(|fault| format!("pattern: {fault}"))?;
-                for target in &route.targets {
-                    pattern.check_template(&target.model).map_err(|fault| format!("targets: {fault}"))?;
-                }
-                Match::Pattern(Box::new(pattern))
-            }
-            _ => return Err("one of exact and pattern must be set".to_owned()),
-        };
-        if route.targets.is_empty() {
+    /// What is wrong with the targets, in a sentence.
+    pub fn new(name: String, matches: Match, targets: Vec<Target>) -> Result<Self, String> {
+        if targets.is_empty() {
             return Err("targets: at least one is needed".to_owned());
         }
-        let targets = route
-            .targets
-            .iter()
-            .map(|target| Target {
-                model: target.model.clone(),
-                backend: (!target.backend.is_empty()).then(|| target.backend.clone()),
-            })
-            .collect();
-        Ok(Self { name: route.name.clone(), matches, targets })
+        if let Match::Pattern(pattern) = &matches {
+            for target in &targets {
+                pattern.check_template(&target.model).map_err(|fault| format!("targets: {fault}"))?;
+            }
+        }
+        Ok(Self { name, matches, targets })
     }
 
     /// The model names at backends that `requested` becomes, in order; none when the rule does not match.

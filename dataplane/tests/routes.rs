@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::{
     config::{Parser, Snapshot},
-    route::{NoRoute, Rule},
+    route::NoRoute,
 };
 use proto::v1;
 use wire::Dialect;
@@ -65,13 +65,15 @@ fn an_unknown_name_says_what_there_is() {
     assert!(hint.contains("dead-end"), "{hint}");
 }
 
-fn rule(pattern: &str, template: &str) -> Result<Rule, String> {
-    Rule::parse(&v1::Route {
+fn refused(pattern: &str, template: &str) -> String {
+    let route = v1::Route {
         name: "r".to_owned(),
         r#match: Some(v1::route::Match::Pattern(pattern.to_owned())),
         targets: vec![v1::Target { model: template.to_owned(), backend: String::new() }],
         ..Default::default()
-    })
+    };
+    let raw = v1::Snapshot { routes: vec![route], ..Default::default() };
+    Parser::new(10, false).parse(&raw).expect_err(pattern).join("\n")
 }
 
 #[test]
@@ -87,8 +89,8 @@ fn hostile_patterns_are_refused_in_words() {
         ("^a$", "$1"),
         ("^(?P<n>a)$", "${m}"),
     ] {
-        let refused = rule(pattern, template).expect_err(pattern);
-        assert!(refused.len() > 10, "{pattern}: {refused}");
+        let refused = refused(pattern, template);
+        assert!(refused.starts_with("routes[r]: ") && refused.len() > 30, "{pattern}: {refused}");
     }
 }
 

@@ -8,12 +8,12 @@ use std::{
 
 use proto::v1;
 use sched::{BackendId, Fleet, Span};
-use wire::Dialect;
+use wire::{Dialect, Pattern};
 
 use super::{Backend, Kind, Model, Secret, Snapshot, Version};
 use crate::{
     provider::Base,
-    route::{Rule, Table},
+    route::{Match, Rule, Table, Target},
 };
 
 /// Distinct backend names that one process will ever number.
@@ -156,12 +156,27 @@ const fn release_grace(kind: Kind) -> Span {
 fn rules(routes: &[v1::Route], faults: &mut Vec<String>) -> Vec<Rule> {
     let mut rules = Vec::with_capacity(routes.len());
     for route in routes {
-        match Rule::parse(route) {
+        match rule(route) {
             Ok(rule) => rules.push(rule),
             Err(problem) => faults.push(format!("routes[{}]: {problem}", route.name)),
         }
     }
     rules
+}
+
+fn rule(route: &v1::Route) -> Result<Rule, String> {
+    let matches = match &route.r#match {
+        Some(v1::route::Match::Exact(name)) if !name.is_empty() => Match::Exact(name.clone()),
+        Some(v1::route::Match::Pattern(text)) => {
+            Match::Pattern(Box::new(Pattern::new(text).map_err(|fault| format!("pattern: {fault}"))?))
+        }
+        _ => return Err("one of exact and pattern must be set".to_owned()),
+    };
+    let target = |target: &v1::Target| Target {
+        model: target.model.clone(),
+        backend: (!target.backend.is_empty()).then(|| target.backend.clone()),
+    };
+    Rule::new(route.name.clone(), matches, route.targets.iter().map(target).collect())
 }
 
 fn credential(text: &str) -> Result<Option<Secret>, String> {

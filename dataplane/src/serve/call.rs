@@ -1,6 +1,6 @@
 //! A request that a backend answers: read, routed, queued, sent, relayed.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -10,7 +10,7 @@ use sched::{Outcome, Refusal};
 use wire::{Ask, Edits, Fault, First, Framing, Operation};
 
 use super::{
-    Body, Worker, intake,
+    Body, Worker, intake, local,
     target::{Inquiry, fault, json},
 };
 use crate::{
@@ -99,10 +99,14 @@ async fn serve(
     let framing = wire::framing(operation, ask.stream, head.uri.query());
     let call = Call { operation, head, body, ask, framing };
     let snapshot = worker.shared.snapshot.load_full();
-    let candidates = snapshot
-        .table
-        .candidates(&call.ask.model, operation.dialect())
-        .map_err(|none| no_route(&call.ask.model, none))?;
+    let candidates = match snapshot.table.candidates(&call.ask.model, operation.dialect()) {
+        Ok(candidates) => candidates,
+        // Ollama's clients ask for every model that they saw listed, whoever serves it.
+        Err(NoRoute::OtherDialect { .. }) if operation == Operation::OllamaShow => {
+            return local::show(&snapshot, &call.ask.model);
+        }
+        Err(none) => return Err(no_route(&call.ask.model, none)),
+    };
     let (chosen, lease) = if operation.takes_slot() {
         let (chosen, lease) = place::slot(worker, inquiry, &call.ask, &candidates).await?;
         (chosen, Some(lease))
@@ -167,7 +171,9 @@ fn upstream_request(call: &Call, chosen: &Candidate) -> Result<(Request<Bytes>, 
     let backend = &chosen.backend;
     let dialect = call.operation.dialect();
     let foreign = !matches!(backend.kind, Kind::Anthropic);
-    let edits = Edits::plan(call.operation, &call.ask, &chosen.model, true, foreign);
+    // llama.cpp tells timings in its last chunk unasked, and in one that would be taken out when asked.
+    let want_usage = !matches!(backend.kind, Kind::Llamacpp);
+    let edits = Edits::plan(call.operation, &call.ask, &chosen.model, want_usage, foreign);
     let strip = edits.added_usage() && call.framing == Framing::Sse;
     let mut request = Request::new(edits.apply(call.body.clone()));
     *request.method_mut() = Method::POST;
@@ -244,7 +250,7 @@ async fn relay(
     let passage = Passage {
         shared: worker.shared.clone(),
         pool: worker.pool.clone(),
-        backend: Arc::clone(backend),
+        backend: backend.name.clone(),
         operation: call.operation,
         framing: call.framing,
         choices: call.ask.choices,

@@ -104,10 +104,22 @@ fn lead(snapshot: &Snapshot, alias: &str) -> Option<String> {
         .map(|candidate| candidate.backend.name.to_string())
 }
 
+/// What Ollama would show of a model that other servers have.
+pub fn show(snapshot: &Snapshot, id: &str) -> Result<Response<Body>, Fault> {
+    let all = listed(snapshot);
+    let unknown = || Fault::UnknownModel { model: id.to_owned(), hint: None };
+    Ok(json(200, list::show(named(&all, id).ok_or_else(unknown)?)))
+}
+
+/// The row of this name, with or without `:latest`.
+fn named<'a>(all: &'a [Listed], id: &str) -> Option<&'a Listed> {
+    let latest = format!("{id}:latest");
+    all.iter().find(|row| row.id == id).or_else(|| all.iter().find(|row| row.id == latest))
+}
+
 fn one(snapshot: &Snapshot, id: &str, style: ListStyle, inquiry: &Inquiry) -> Response<Body> {
     let all = listed(snapshot);
-    let latest = format!("{id}:latest");
-    match all.iter().find(|row| row.id == id).or_else(|| all.iter().find(|row| row.id == latest)) {
+    match named(&all, id) {
         Some(row) => json(200, list::model(row, style)),
         None => {
             let dialect = match style {
