@@ -186,3 +186,6 @@ mod dialects {
         names.iter().map(dialect).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

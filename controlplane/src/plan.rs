@@ -116,3 +116,6 @@ fn assumed(backend: &Backend, kind: Option<Kind>) -> u32 {
         _ => SLOTS_LOCAL,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,3 +251,6 @@ fn flips<'a>(current: &Picture, next: &'a Picture) -> Option<Vec<(&'a Name, Heal
     }
     Some(flips)
 }
+
+#[cfg(test)]
+mod tests;

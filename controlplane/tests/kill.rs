@@ -1,5 +1,7 @@
 //! What was acknowledged survives kill -9 of the control plane.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod rig;
 
 use std::process::Stdio;

@@ -1,0 +1,126 @@
+//! The planner and its check.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{check::check, *};
+use crate::model::{Change, Matcher, Target};
+
+fn backend(name: &str, url: &str) -> Backend {
+    Backend {
+        name: Name::new(name).unwrap(),
+        url: BaseUrl::new(url).unwrap(),
+        kind: None,
+        max_concurrency: 0,
+        priority: 3,
+        max_input_tokens: 10,
+        credential: None,
+        ca_file: None,
+        draining: false,
+        dialects: Vec::new(),
+    }
+}
+
+fn seen(kind: Option<Kind>, slots: u32) -> Observed {
+    Observed {
+        kind,
+        slots,
+        health: Health::Healthy,
+        dialects: vec![Dialect::OpenaiChat],
+        ..Observed::default()
+    }
+}
+
+fn desired() -> Desired {
+    let mut desired = Desired::default();
+    desired.make(&Change::CreateBackend(backend("b", "http://h:1"))).unwrap();
+    desired.make(&Change::CreateBackend(backend("a", "http://h:2"))).unwrap();
+    let target = Target { model: "$1".to_owned(), backend: Some(Name::new("a").unwrap()) };
+    desired
+        .make(&Change::CreateRoute(Route {
+            name: Name::new("r").unwrap(),
+            matcher: Matcher::Pattern("^(.*)-latest$".to_owned()),
+            precedence: 0,
+            targets: vec![target],
+        }))
+        .unwrap();
+    desired
+}
+
+#[test]
+fn joined_in_order_and_sound() {
+    let all = BTreeMap::from([(Name::new("a").unwrap(), Arc::new(seen(Some(Kind::Vllm), 0)))]);
+    let picture = plan(&desired(), &all);
+    assert_eq!(picture.revision, 3);
+    let told: Vec<_> = picture
+        .backends
+        .iter()
+        .map(|b| (b.name.as_str(), b.kind, b.slots, b.slots_assumed, b.health))
+        .collect();
+    assert_eq!(
+        told,
+        [("a", Some(Kind::Vllm), 16, true, Health::Healthy), ("b", None, 1, true, Health::Unknown)]
+    );
+    assert_eq!(check(&picture), Vec::<String>::new());
+    assert_eq!(plan(&desired(), &all), picture, "equal inputs give equal plans");
+}
+
+#[test]
+fn slots_of_each_kind() {
+    for (kind, url, told, wanted, want) in [
+        (Some(Kind::Ollama), "http://h", 0, 0, (1, true)),
+        (Some(Kind::LmStudio), "http://h", 0, 0, (1, true)),
+        (Some(Kind::LmStudio), "http://h", 4, 0, (4, false)),
+        (Some(Kind::Llamacpp), "http://h", 2, 0, (2, false)),
+        (Some(Kind::Llamacpp), "http://h", 2, 1, (1, false)),
+        (Some(Kind::Vllm), "http://h", 0, 0, (16, true)),
+        (Some(Kind::Openai), "http://h", 0, 0, (1, true)),
+        (Some(Kind::Openai), "https://api.example.com", 0, 0, (64, true)),
+        (Some(Kind::Anthropic), "https://api.anthropic.com", 0, 0, (64, true)),
+        (Some(Kind::Ollama), "https://ollama.example.com", 0, 0, (1, true)),
+        (None, "http://h", 0, 0, (1, true)),
+        (None, "https://h", 0, 0, (1, true)),
+        (None, "http://h", 0, 7, (7, false)),
+        (Some(Kind::Llamacpp), "http://h", 1_000_000, 0, (4096, false)),
+    ] {
+        let backend = Backend { max_concurrency: wanted, ..backend("a", url) };
+        assert_eq!(slots(&backend, &seen(kind, told)), want, "{kind:?} {url} {told} {wanted}");
+    }
+}
+
+#[test]
+fn the_operators_word_wins() {
+    let wanted = Backend {
+        kind: Some(Kind::Openai),
+        dialects: vec![Dialect::Anthropic],
+        draining: true,
+        ..backend("a", "http://h")
+    };
+    let joined = join(&wanted, &seen(Some(Kind::Vllm), 0));
+    assert_eq!((joined.kind, joined.draining), (Some(Kind::Openai), true));
+    assert_eq!(joined.dialects, [Dialect::Anthropic]);
+}
+
+#[test]
+fn the_check_bites() {
+    let good = plan(&desired(), &BTreeMap::new());
+    let fault = |change: &dyn Fn(&mut Picture)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        check(&bad).join("; ")
+    };
+    assert_eq!(fault(&|_| {}), "");
+    assert!(fault(&|p| p.backends[0].slots = 0).contains("backend a has 0 slots"));
+    assert!(fault(&|p| p.backends[0].slots = 5000).contains("5000 slots"));
+    assert!(fault(&|p| p.backends[1].name = p.backends[0].name.clone()).contains("backend a is there twice"));
+    assert!(fault(&|p| p.routes.push(p.routes[0].clone())).contains("route r is there twice"));
+    assert!(fault(&|p| p.backends.clear()).contains("route r: backend a does not exist"));
+    assert!(fault(&|p| p.routes[0].value.targets.clear()).contains("0 targets"));
+    assert!(
+        fault(&|p| p.routes[0].value.matcher = Matcher::Pattern("(".to_owned()))
+            .contains("route r: the pattern")
+    );
+    assert!(fault(&|p| p.routes[0].value.targets[0].model = "$7".to_owned()).contains("${7}"));
+    assert!(fault(&|p| p.routes[0].value.matcher = Matcher::Exact(String::new())).contains("empty name"));
+    let twins = vec![Model::default(), Model::default()];
+    assert!(fault(&|p| p.backends[0].models = twins.clone()).contains("not in order"));
+}
