@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use proto::v1::Config;
+use proto::{FormError, v1::Config};
 
 use crate::failure::Failure;
 
@@ -14,11 +14,13 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Failure> {
     let json =
         file.extension().is_some_and(|extension| extension == "json") || text.trim_start().starts_with('{');
     let read = if json { proto::from_json("Config", text) } else { proto::from_yaml("Config", text) };
-    // A line for each fault, as `FormError` tells them, each with the file.
-    read.map_err(|error| {
-        let said = error.to_string();
-        let lines: Vec<String> = said.lines().map(|line| format!("{}: {line}", file.display())).collect();
-        Failure::Input(lines.join("\n"))
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    read.map_err(|error| match error {
+        FormError::Fields(faults) => {
+            let lines: Vec<String> = faults.iter().map(|fault| format!("{name}: {fault}")).collect();
+            Failure::Input(lines.join("\n"))
+        }
+        FormError::Json(_) | FormError::Yaml(_) => Failure::Input(format!("{name}: {error}")),
     })
 }
 
@@ -50,7 +52,7 @@ mod tests {
         let said = fault("c.yaml", yaml);
         assert!(said.contains("c.yaml: backends[1].ulr: "), "{said}");
         let said = fault("-", r#"{"routes": [{"name": "r", "targets": [{"modle": "m"}]}]}"#);
-        assert!(said.contains("-: routes[0].targets[0].modle: "), "{said}");
+        assert!(said.contains("standard input: routes[0].targets[0].modle: "), "{said}");
         let said = fault("c.yaml", "backend: []\nroute: []\n");
         assert_eq!(said.lines().count(), 2, "{said}");
         assert!(said.contains("c.yaml: backend: "), "{said}");
