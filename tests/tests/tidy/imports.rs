@@ -110,6 +110,7 @@ const BANS: &[Ban] = &[
             "controlplane/src/publish",
             "controlplane/src/model/parse",
             "controlplane/src/model/render",
+            "controlplane/src/model/tests",
             "controlplane/src/plan/render",
         ],
         paths: &["proto"],
