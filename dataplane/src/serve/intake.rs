@@ -13,15 +13,32 @@ use wire::Fault;
 
 /// Between two pieces of a request body.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a refused body that are read and thrown away.
+const DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long that may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A buffer is not made larger than this on the word of a `content-length` alone.
 const TRUSTED_BYTES: usize = 1024 * 1024;
 
 /// The body of a request, decompressed, at most `bytes_max` long.
-pub async fn read(headers: &HeaderMap, body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
-    media_type(headers)?;
-    let coding = coding(headers)?;
-    let raw = collect(body, bytes_max).await?;
-    decode(coding, raw, bytes_max)
+pub async fn read(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+    let raw = match media_type(headers) {
+        Ok(()) => collect(&mut body, bytes_max).await,
+        Err(fault) => Err(fault),
+    };
+    if raw.is_err() && !body.is_end_stream() {
+        tokio::task::spawn_local(tokio::time::timeout(DISCARD_TIMEOUT, discard(body)));
+    }
+    decode(coding(headers)?, raw?, bytes_max)
+}
+
+/// Reads on past a refused body: a connection closed over unread bytes is reset, and the client never sees why.
+async fn discard(mut body: Incoming) {
+    let mut discarded = 0;
+    while discarded < DISCARD_BYTES_MAX {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// JSON travels under several names; `curl` alone sends it as a form, some clients send no type at all.
@@ -61,7 +78,7 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Fault> {
     }
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
     let too_large = || Fault::TooLarge { limit_bytes: bytes_max as u64 };
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if told > bytes_max {
