@@ -54,8 +54,14 @@ impl Planes {
     }
 
     fn start_data(&mut self) {
-        let (control, state) =
-            (format!("http://127.0.0.1:{}", self.port), self.folder.path().join("d").display().to_string());
+        self.start_data_in("d");
+    }
+
+    fn start_data_in(&mut self, folder: &str) {
+        let (control, state) = (
+            format!("http://127.0.0.1:{}", self.port),
+            self.folder.path().join(folder).display().to_string(),
+        );
         let args = ["--control", &control, "--state-dir", &state, "--listen", "127.0.0.1:0"];
         let data =
             Process::start("llmb-data", &[&args[..], &["--admin-listen", "127.0.0.1:0"]].concat(), &[]);
@@ -282,6 +288,25 @@ fn copy_folder(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).expect("copied");
         }
     }
+}
+
+/// Until slots are shared, a second data plane starts nothing and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_data_plane_is_a_spare() {
+    let m = sim("m");
+    let mut planes = Planes::new();
+    planes.add("one", &m).await;
+    planes.serves("m").await;
+    let first = planes.data.take();
+    let owner = planes.url.clone();
+    planes.start_data_in("second");
+    planes.serves("m").await;
+    assert_eq!(planes.ask("m").await, 503);
+    assert_eq!(chat(&rig::client(), &owner, "m").await, 200);
+    let spare = planes.plane("a spare", |plane| plane.connected && !plane.owner).await;
+    assert!(planes.url.ends_with(&spare.serves));
+    assert_eq!(m.stats().finished, 1);
+    drop(first);
 }
 
 #[test]
