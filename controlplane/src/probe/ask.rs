@@ -21,8 +21,6 @@ use crate::model::Backend;
 
 /// Bytes of an answer that are read at most: lists of models can be long.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
-/// llama.cpp closes an idle connection after 5 s without a word.
-const IDLE: Duration = Duration::from_secs(2);
 /// The version of Anthropic's API that is asked.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
@@ -174,11 +172,13 @@ fn client(backend: &Backend, timeout: Duration) -> Result<Client, Failure> {
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
-        .pool_idle_timeout(IDLE)
         .connect_timeout(timeout)
         .timeout(timeout)
         .user_agent(concat!("llmb-control/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = &backend.ca_file {
+    if !backend.url.is_https() {
+        // A kept connection holds one of llama.cpp's few threads; and no roots are read where none are needed.
+        builder = builder.pool_max_idle_per_host(0).tls_certs_only([]);
+    } else if let Some(path) = &backend.ca_file {
         let authority = |problem: String| Failure::Authority(format!("ca_file {path:?}: {problem}"));
         let pem = std::fs::read(path).map_err(|problem| authority(problem.to_string()))?;
         let roots = Certificate::from_pem_bundle(&pem).map_err(|problem| authority(cause(&problem)))?;

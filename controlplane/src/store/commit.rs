@@ -66,6 +66,7 @@ pub struct Store {
     identity: Identity,
     owner: String,
     pulse: Arc<Pulse>,
+    hung_after: Duration,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -109,8 +110,16 @@ impl Store {
             identity: loaded.identity,
             owner: loaded.owner,
             pulse,
+            hung_after: WRITER_HUNG_AFTER,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// With less patience for the writer.
+    #[cfg(test)]
+    pub fn hung_after(mut self, hung_after: Duration) -> Self {
+        self.hung_after = hung_after;
+        self
     }
 
     /// Who the store is.
@@ -180,7 +189,7 @@ impl Store {
             return Err("a write failed; the control plane must be started again".to_owned());
         }
         match self.pulse.busy() {
-            Some(busy) if busy > WRITER_HUNG_AFTER => {
+            Some(busy) if busy > self.hung_after => {
                 Err(format!("a write hangs since {} s; is the disk full?", busy.as_secs()))
             }
             _ => Ok(()),

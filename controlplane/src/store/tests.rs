@@ -142,6 +142,50 @@ async fn a_full_disk_refuses_and_recovers_another_fault_ends_the_writer() {
     assert_eq!(store.desired().revision, 1);
 }
 
+/// Waits in each commit until it is let go.
+struct Stuck {
+    memory: Memory,
+    go: std::sync::mpsc::Receiver<()>,
+}
+
+impl Engine for Stuck {
+    fn load(&mut self) -> Result<Records, EngineFault> {
+        self.memory.load()
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), EngineFault> {
+        self.go.recv().map_err(|_| EngineFault::Write("let go for ever".to_owned()))?;
+        self.memory.commit(batch)
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_hangs_is_seen_and_takes_no_more() {
+    let (go, waits) = std::sync::mpsc::channel();
+    go.send(()).unwrap();
+    let open = move || Ok(Box::new(Stuck { memory: Memory::default(), go: waits }) as Box<dyn Engine>);
+    let store = Store::open(open, fresh()).await.unwrap().hung_after(std::time::Duration::from_millis(5));
+    let store = Arc::new(store);
+    assert!(store.ready().is_ok());
+    let hanging = Arc::clone(&store);
+    let change = tokio::spawn(async move { hanging.change(Change::CreateBackend(backend("a"))).await });
+    let until = async |want: bool| {
+        let seen = async {
+            while store.ready().is_ok() != want {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.expect("seen in time");
+    };
+    until(false).await;
+    let refused = store.change(Change::CreateBackend(backend("b"))).await.unwrap_err();
+    assert!(matches!(&refused, StoreFault::Down(why) if why.contains("hangs")), "{refused}");
+    go.send(()).unwrap();
+    change.await.unwrap().unwrap();
+    until(true).await;
+    assert_eq!(store.desired().revision, 1);
+}
+
 #[tokio::test]
 async fn too_little_space_is_said_before_the_engine_could_hang() {
     let dir = tempfile::tempdir().unwrap();
