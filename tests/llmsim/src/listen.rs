@@ -34,6 +34,8 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 const LLAMACPP_REQUESTS: u32 = 100;
 /// llama.cpp closes a connection that has idled so long.
 const LLAMACPP_IDLE: Duration = Duration::from_secs(5);
+/// Connections open at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 20_000;
 const BACKLOG: u32 = 1024;
 /// How long to wait before binding again when the address is taken.
 const REBIND_PAUSE: Duration = Duration::from_millis(20);
@@ -72,7 +74,7 @@ pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, address: S
             continue;
         };
         tokio::select! {
-            accepted = open.accept() => match accepted {
+            accepted = open.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => accept(&server, &mut connections, stream),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");

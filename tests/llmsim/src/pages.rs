@@ -221,7 +221,7 @@ fn props(server: &Server) -> Value {
 }
 
 fn slots(server: &Server) -> Value {
-    let busy = server.record.stats().busy;
+    let busy = server.record.look(|stats| stats.busy);
     let one = |id: u32| {
         json!({
             "id": id, "n_ctx": server.settings.context_length, "speculative": false, "is_processing": id < busy,
@@ -231,24 +231,26 @@ fn slots(server: &Server) -> Value {
 }
 
 fn metrics(server: &Server) -> String {
-    let stats = server.record.stats();
-    let (running, waiting) = (u64::from(stats.busy), u64::from(stats.running.saturating_sub(stats.busy)));
+    let (running, waiting, prompt, output) = server.record.look(|stats| {
+        let waiting = stats.running.saturating_sub(stats.busy);
+        (u64::from(stats.busy), u64::from(waiting), stats.prompt_tokens, stats.output_tokens)
+    });
     let vllm = server.settings.kind == Kind::Vllm;
     let rows = if vllm {
         [
             ("vllm:num_requests_running", "gauge", running),
             ("vllm:num_requests_waiting", "gauge", waiting),
             ("vllm:kv_cache_usage_perc", "gauge", 0),
-            ("vllm:prompt_tokens_total", "counter", stats.prompt_tokens),
-            ("vllm:generation_tokens_total", "counter", stats.output_tokens),
+            ("vllm:prompt_tokens_total", "counter", prompt),
+            ("vllm:generation_tokens_total", "counter", output),
         ]
     } else {
         [
             ("llamacpp:requests_processing", "gauge", running),
             ("llamacpp:requests_deferred", "gauge", waiting),
             ("llamacpp:prompt_tokens_cached_total", "counter", 0),
-            ("llamacpp:prompt_tokens_total", "counter", stats.prompt_tokens),
-            ("llamacpp:tokens_predicted_total", "counter", stats.output_tokens),
+            ("llamacpp:prompt_tokens_total", "counter", prompt),
+            ("llamacpp:tokens_predicted_total", "counter", output),
         ]
     };
     let model = first_model(server);

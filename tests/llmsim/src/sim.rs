@@ -1,8 +1,14 @@
 //! Starting, watching and stopping a simulated server.
 
-use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
-use tokio::sync::oneshot;
+use tokio::{runtime, sync::oneshot};
 
 use crate::{
     fault::{Armed, Fault, Scope},
@@ -27,31 +33,51 @@ pub struct Sim {
 /// Starts a server on a thread and a runtime of its own; returns when it is bound.
 ///
 /// # Errors
-/// The address cannot be bound, or the thread cannot be had.
+/// The address cannot be bound, or the thread or the runtime cannot be had.
 pub fn start(settings: Settings) -> io::Result<Sim> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
-        let _in_runtime = runtime.enter();
-        listen::bind(settings.listen)?
-    };
-    let address = listener.local_addr()?;
+    let listen = settings.listen;
     let server = Arc::new(Server::new(settings));
-    server.record.listening(true);
-    let (stop, stopped) = oneshot::channel();
     let serving = server.clone();
-    let thread = thread::Builder::new().name(format!("llmsim-{}", address.port())).spawn(move || {
-        runtime.block_on(async move {
-            tokio::select! {
-                biased;
-                _ = stopped => {}
-                () = listen::serve(serving, listener, address) => {}
-            }
-        });
-    })?;
+    let (stop, stopped) = oneshot::channel();
+    let (bound, address) = mpsc::sync_channel(1);
+    // The runtime lives and dies on its thread: one must not be dropped inside another.
+    let thread = thread::Builder::new()
+        .name("llmsim".to_owned())
+        .spawn(move || run(serving, listen, stopped, &bound))?;
+    let address = address.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
     let sim = Sim { address, server, stop: Some(stop), thread: Some(thread) };
-    let refuses = sim.server.refuses();
-    sim.settle(refuses);
+    sim.settle(sim.server.refuses());
     Ok(sim)
+}
+
+/// The life of the thread; says through `bound` how it began.
+fn run(
+    server: Arc<Server>,
+    listen: SocketAddr,
+    stopped: oneshot::Receiver<()>,
+    bound: &mpsc::SyncSender<io::Result<SocketAddr>>,
+) {
+    let begin = || -> io::Result<_> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = runtime.block_on(async { listen::bind(listen) })?;
+        let address = listener.local_addr()?;
+        Ok((runtime, listener, address))
+    };
+    let (runtime, listener, address) = match begin() {
+        Ok(begun) => begun,
+        Err(error) => return drop(bound.send(Err(error))),
+    };
+    server.record.listening(true);
+    if bound.send(Ok(address)).is_err() {
+        return;
+    }
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            _ = stopped => {}
+            () = listen::serve(server, listener, address) => {}
+        }
+    });
 }
 
 impl Sim {

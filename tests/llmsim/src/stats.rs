@@ -96,9 +96,16 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry(u64);
 
+#[derive(Debug, Default)]
+struct Books {
+    stats: Stats,
+    /// Of all bodies in `stats.requests`.
+    body_bytes: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Record {
-    stats: Mutex<Stats>,
+    books: Mutex<Books>,
     changed: Notify,
     changed_blocking: Condvar,
     requests_kept: usize,
@@ -108,7 +115,7 @@ impl Record {
     pub fn new(requests_kept: u32) -> Self {
         now_us();
         Record {
-            stats: Mutex::default(),
+            books: Mutex::default(),
             changed: Notify::new(),
             changed_blocking: Condvar::new(),
             requests_kept: requests_kept as usize,
@@ -116,19 +123,24 @@ impl Record {
     }
 
     pub fn stats(&self) -> Stats {
-        self.lock().clone()
+        self.look(Stats::clone)
+    }
+
+    /// Reads the books under their lock.
+    pub fn look<T>(&self, read: impl FnOnce(&Stats) -> T) -> T {
+        read(&self.lock().stats)
     }
 
     /// Adds a request for work; it counts as refused until [`Record::accept`].
     pub fn arrive(&self, seen: Seen) -> Entry {
-        self.change(|stats| {
+        self.edit(|Books { stats, body_bytes }| {
             stats.refused += 1;
+            *body_bytes += seen.body.len();
             let entry = Entry(stats.dropped + stats.requests.len() as u64);
             stats.requests.push_back(seen);
-            let mut bytes: usize = stats.requests.iter().map(|seen| seen.body.len()).sum();
-            while stats.requests.len() > self.requests_kept || bytes > BODY_BYTES_KEPT {
+            while stats.requests.len() > self.requests_kept || *body_bytes > BODY_BYTES_KEPT {
                 let gone = stats.requests.pop_front().expect("it is not empty: it exceeds a bound");
-                bytes -= gone.body.len();
+                *body_bytes -= gone.body.len();
                 stats.dropped += 1;
             }
             entry
@@ -144,10 +156,10 @@ impl Record {
         });
     }
 
-    /// Takes work in, unless there is a limit and it is reached.
-    pub fn accept(&self, limit: Option<u32>) -> bool {
+    /// Takes work in, unless the limit is reached.
+    pub fn accept(&self, limit: u32) -> bool {
         self.change(|stats| {
-            if limit.is_some_and(|limit| stats.running >= limit) {
+            if stats.running >= limit {
                 return false;
             }
             stats.refused -= 1;
@@ -211,7 +223,7 @@ impl Record {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                if what(&self.lock()) {
+                if self.look(&what) {
                     return;
                 }
                 changed.await;
@@ -222,26 +234,30 @@ impl Record {
 
     pub fn wait_blocking(&self, what: impl Fn(&Stats) -> bool, deadline: Duration) -> bool {
         let until = Instant::now() + deadline;
-        let mut stats = self.lock();
-        while !what(&stats) {
+        let mut books = self.lock();
+        while !what(&books.stats) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            stats = self.changed_blocking.wait_timeout(stats, left).unwrap_or_else(PoisonError::into_inner).0;
+            books = self.changed_blocking.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
 
     fn change<T>(&self, edit: impl FnOnce(&mut Stats) -> T) -> T {
+        self.edit(|books| edit(&mut books.stats))
+    }
+
+    fn edit<T>(&self, edit: impl FnOnce(&mut Books) -> T) -> T {
         let result = edit(&mut self.lock());
         self.changed.notify_waiters();
         self.changed_blocking.notify_all();
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, Stats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

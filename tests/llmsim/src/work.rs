@@ -21,6 +21,11 @@ use crate::{
     trouble::{self, Trouble},
 };
 
+/// Requests that wait inside Ollama at most, its `OLLAMA_MAX_QUEUE`.
+const OLLAMA_WAITING_MAX: u32 = 512;
+/// Requests that wait inside the others at most.
+const WAITING_MAX: u32 = 16_384;
+
 type Outcome = Result<Response<Answer>, Fail>;
 
 /// Does the work that a request asks for.
@@ -127,8 +132,13 @@ fn job(request: &Request, model: String, prompt_tokens: u32, output_tokens: u32)
 }
 
 fn start(server: &Server, entry: Entry, job: Job) -> Result<mpsc::Receiver<Step>, Trouble> {
-    let limit = server.settings.strict_slots.then_some(server.settings.slots.max(1));
-    if !server.record.accept(limit) {
+    let slots = server.settings.slots.max(1);
+    let waiting = match (server.settings.strict_slots, server.settings.kind) {
+        (true, _) => 0,
+        (false, Kind::Ollama) => OLLAMA_WAITING_MAX,
+        (false, _) => WAITING_MAX,
+    };
+    if !server.record.accept(slots.saturating_add(waiting)) {
         return Err(Trouble::Busy);
     }
     Ok(server.engine.start(entry, job))

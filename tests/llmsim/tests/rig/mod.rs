@@ -3,7 +3,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -92,7 +92,11 @@ pub fn call(sim: &Sim, method: &str, path: &str, headers: &[(&str, &str)], body:
 
 impl Call {
     pub fn connect(sim: &Sim) -> Call {
-        let stream = TcpStream::connect(sim.addr()).unwrap();
+        Call::to(sim.addr())
+    }
+
+    pub fn to(address: SocketAddr) -> Call {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Call { stream, got: Vec::new(), ended: Ended::Silent }
