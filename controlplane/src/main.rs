@@ -15,7 +15,7 @@ struct Args {
     #[arg(long, env = "LLMB_LISTEN", default_value = "127.0.0.1:8801")]
     listen: SocketAddr,
     /// Listen on an address that other machines reach, though nobody is authenticated.
-    #[arg(long, env = "LLMB_INSECURE_LISTEN")]
+    #[arg(long, env = "LLMB_INSECURE_LISTEN", value_parser = clap::builder::BoolishValueParser::new())]
     insecure_listen: bool,
     /// Directory of the store [default: $XDG_STATE_HOME/llmb or ~/.local/state/llmb].
     #[arg(long, env = "LLMB_STATE_DIR")]
@@ -91,4 +91,32 @@ async fn run(args: Args) -> Result<(), String> {
     }
     running.stop().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, want_ms) in [
+            ("5s", Some(5000)),
+            ("500ms", Some(500)),
+            ("2m", Some(120_000)),
+            ("99ms", None),
+            ("61m", None),
+            ("5", None),
+            ("s", None),
+            ("-5s", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615m", None),
+        ] {
+            assert_eq!(duration(text).ok(), want_ms.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_hold_together() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
 }

@@ -110,10 +110,9 @@ fn slots(answers: &Answers) -> u32 {
 fn speaks(dialect: Dialect, answer: &Answer) -> bool {
     let unexpected =
         answer.error().and_then(Value::as_str).is_some_and(|text| text.starts_with("Unexpected endpoint"));
-    answer.is_refusal()
-        && !unexpected
-        && match dialect {
-            Dialect::Anthropic => openai::is_anthropic_error(answer),
-            _ => answer.error().is_some(),
-        }
+    match dialect {
+        Dialect::Anthropic => answer.is_refusal() && openai::is_anthropic_error(answer),
+        _ if openai::misses_model(answer) => true,
+        _ => answer.is_refusal() && !unexpected && answer.error().is_some(),
+    }
 }

@@ -57,11 +57,19 @@ pub fn tokens(value: Option<&Value>) -> Option<u32> {
 }
 
 fn speaks(dialect: Dialect, answer: &Answer) -> bool {
-    answer.is_refusal()
-        && match dialect {
-            Dialect::Anthropic => is_anthropic_error(answer),
-            _ => is_openai_error(answer) || names_a_field(dialect, answer),
-        }
+    match dialect {
+        Dialect::Anthropic => answer.is_refusal() && is_anthropic_error(answer),
+        _ if misses_model(answer) => true,
+        _ => answer.is_refusal() && (is_openai_error(answer) || names_a_field(dialect, answer)),
+    }
+}
+
+/// A 404 that blames the model, not the path: some look for the model before they look at the rest.
+pub fn misses_model(answer: &Answer) -> bool {
+    let says =
+        |key: &str, word: &str| answer.error().is_some_and(|error| error.get(key).is_some_and(|v| v == word));
+    let blamed = says("code", "model_not_found") || says("param", "model");
+    answer.status == 404 && blamed && is_openai_error(answer)
 }
 
 /// `{"error":{"message":…,"type"|"code"|"param":…}}` and not the Anthropic form of it.

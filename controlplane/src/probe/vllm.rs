@@ -43,5 +43,6 @@ fn models(answers: &Answers) -> Result<Vec<Model>, String> {
 
 /// Its validation answers in the OpenAI form on every path, also on `/v1/messages`; unknown paths are 404.
 fn speaks(_: Dialect, answer: &Answer) -> bool {
-    answer.is_refusal() && (openai::is_openai_error(answer) || openai::is_anthropic_error(answer))
+    let refused = openai::is_openai_error(answer) || openai::is_anthropic_error(answer);
+    openai::misses_model(answer) || answer.is_refusal() && refused
 }

@@ -42,9 +42,11 @@ impl Disk {
     /// [`EngineFault`]: the directory cannot be used, another process holds it, or the store is broken.
     pub fn open(state_dir: &Path) -> Result<Self, EngineFault> {
         let directory = |source| EngineFault::Directory { dir: state_dir.to_owned(), source };
-        fs::create_dir_all(state_dir).map_err(directory)?;
-        let lock = lock(state_dir)?;
-        let dir = state_dir.join("store");
+        // A folder of its own: the data plane may use the same state directory.
+        let home = state_dir.join("control");
+        fs::create_dir_all(&home).map_err(directory)?;
+        let lock = lock(state_dir, &home)?;
+        let dir = home.join("store");
         let db = ladder(&dir)?;
         let tree = |name: &str| db.open_tree(name).map_err(|problem| broken(&dir, &problem));
         let (meta, backends) = (tree("meta")?, tree("backends")?);
@@ -111,9 +113,9 @@ impl Engine for Disk {
 }
 
 /// Our own lock before sled's: its type says that somebody else holds it.
-fn lock(state_dir: &Path) -> Result<File, EngineFault> {
+fn lock(state_dir: &Path, home: &Path) -> Result<File, EngineFault> {
     let directory = |source| EngineFault::Directory { dir: state_dir.to_owned(), source };
-    let path = state_dir.join("control.lock");
+    let path = home.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(directory)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

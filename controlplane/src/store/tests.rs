@@ -202,12 +202,13 @@ async fn a_torn_index_is_moved_aside_and_all_data_is_there() {
         let store = on_disk(dir.path()).await.unwrap();
         store.change(Change::CreateBackend(backend("kept"))).await.unwrap();
         store.stop();
-        fs::write(dir.path().join("store").join(name), b"torn").unwrap();
+        fs::write(dir.path().join("control/store").join(name), b"torn").unwrap();
         let store = on_disk(dir.path()).await.unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert!(store.desired().backends.contains_key("kept"), "{name}");
         assert_eq!(store.identity().epoch, 2);
         store.stop();
-        let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let entries =
+            fs::read_dir(dir.path().join("control")).unwrap().map(|entry| entry.unwrap().file_name());
         let aside: Vec<_> =
             entries.filter(|name| name.to_string_lossy().starts_with("store-torn-")).collect();
         assert_eq!(aside.len(), 1, "{name}: what was torn is kept");
