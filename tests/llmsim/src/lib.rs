@@ -3,7 +3,7 @@
 //! Tokens are counted as one for [`TOKEN_BYTES`] bytes of text. An answer is made of words that
 //! follow from the prompt. A request whose last turn is the user's, has tools and says "tool" is
 //! answered with a call of its first tool; its arguments hold what the tool's schema requires. One
-//! choice is given whatever `n` is.
+//! choice is given whatever `n` is, and stop sequences are not looked for.
 
 mod admin;
 mod answer;

@@ -37,53 +37,65 @@ const LLAMACPP_IDLE: Duration = Duration::from_secs(5);
 /// Connections open at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 20_000;
 const BACKLOG: u32 = 1024;
-/// How long to wait before binding again when the address is taken.
-const REBIND_PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait before the listener is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Binds an address that may have been in use a moment ago.
+/// Listens at an address that may have been in use a moment ago.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    reserve(address)?.listen(BACKLOG)
+}
+
+/// Owns an address without listening: connections are refused, and nobody else gets the port.
+fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// Serves until it is dropped; every connection goes with it.
-pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, address: SocketAddr) {
-    let mut listener = Some(listener);
+pub(crate) async fn serve(server: Arc<Server>, mut listener: TcpListener, address: SocketAddr) {
     let mut connections = JoinSet::new();
     loop {
         if server.refuses() {
-            listener = None;
+            drop(listener);
             connections.shutdown().await;
-            server.record.listening(false);
-            server.rearmed.notified().await;
-            continue;
+            listener = refuse(&server, address).await;
         }
-        let Some(open) = &listener else {
-            match bind(address) {
-                Ok(bound) => {
-                    listener = Some(bound);
-                    server.record.listening(true);
-                }
-                Err(error) => {
-                    tracing::warn!(%address, %error, "cannot listen again yet");
-                    tokio::time::sleep(REBIND_PAUSE).await;
-                }
-            }
-            continue;
-        };
         tokio::select! {
-            accepted = open.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => accept(&server, &mut connections, stream),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(REBIND_PAUSE).await;
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
             },
             () = server.rearmed.notified() => {}
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+/// Keeps the address shut as long as the fault lasts.
+async fn refuse(server: &Server, address: SocketAddr) -> TcpListener {
+    loop {
+        match reserve(address) {
+            Ok(socket) => {
+                server.record.listening(false);
+                while server.refuses() {
+                    server.rearmed.notified().await;
+                }
+                match socket.listen(BACKLOG) {
+                    Ok(listener) => {
+                        server.record.listening(true);
+                        return listener;
+                    }
+                    Err(error) => tracing::warn!(%address, %error, "cannot listen again yet"),
+                }
+            }
+            Err(error) => tracing::warn!(%address, %error, "cannot own the address yet"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
