@@ -4,38 +4,12 @@
 
 mod rig;
 
-use std::process::Stdio;
-
 use proto::v1;
-use rig::{backend, manage, within};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+use rig::{
+    backend, manage,
+    process::{Process, command},
+    within,
 };
-
-async fn run(dir: &std::path::Path) -> (Child, std::net::SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_llmb-control"))
-        .args(["--listen", "127.0.0.1:0", "--state-dir"])
-        .arg(dir)
-        .env("LLMB_LOG", "info")
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let addr = within("the address", async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some((_, rest)) = line.split_once("control plane runs addr=") {
-                return rest.split(' ').next().unwrap().parse().unwrap();
-            }
-        }
-        panic!("it ended");
-    });
-    let addr = addr.await;
-    // Read on, so that it never waits for its own log.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (child, addr)
-}
 
 #[tokio::test]
 async fn acknowledged_changes_survive() {
@@ -44,7 +18,7 @@ async fn acknowledged_changes_survive() {
     let mut acked = std::collections::BTreeMap::new();
     let mut lineage = String::new();
     for round in 1..=ROUNDS {
-        let (mut child, addr) = run(dir.path()).await;
+        let Process { mut child, addr, .. } = Process::start(command(dir.path())).await;
         let mut client = manage(addr).await;
         let status = client.status(v1::StatusRequest {}).await.unwrap().into_inner();
         let version = status.version.unwrap();
@@ -91,17 +65,16 @@ async fn acknowledged_changes_survive() {
 #[tokio::test]
 async fn a_signal_ends_it_cleanly_and_a_second_process_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut child, _) = run(dir.path()).await;
-    let second = Command::new(env!("CARGO_BIN_EXE_llmb-control"))
-        .args(["--listen", "127.0.0.1:0", "--state-dir"])
-        .arg(dir.path())
-        .output();
+    let Process { mut child, .. } = Process::start(command(dir.path())).await;
+    let second = command(dir.path()).output();
     let second = within("the second", second).await.unwrap();
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("another control plane uses the state directory"), "{said}");
     let pid = child.id().unwrap().to_string();
-    let sent = within("the signal", Command::new("kill").args(["-TERM", &pid]).status()).await.unwrap();
+    let sent = within("the signal", tokio::process::Command::new("kill").args(["-TERM", &pid]).status())
+        .await
+        .unwrap();
     assert!(sent.success());
     let ended = within("the end", child.wait()).await.unwrap();
     assert_eq!(ended.code(), Some(0));

@@ -4,15 +4,15 @@
 
 mod rig;
 
-use std::{net::SocketAddr, process::Stdio};
+use std::net::SocketAddr;
 
 use proto::v1::{self, Health};
-use rig::{Fake, backend, manage, start, within};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::TcpListener,
-    process::Command,
+use rig::{
+    Fake, backend, manage,
+    process::{Process, command},
+    start, within,
 };
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 const OPENAI_ERROR: &str =
     r#"{"error":{"message":"m","type":"invalid_request_error","param":null,"code":null}}"#;
@@ -159,34 +159,9 @@ async fn no_secret_is_in_the_logs_below_trace() {
     const SECRET: &str = "sk-do-not-tell-7391";
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::openai(&["m"]).await;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_llmb-control"))
-        .args(["--listen", "127.0.0.1:0", "--probe-interval", "100ms", "--state-dir"])
-        .arg(dir.path())
-        .env("LLMB_LOG", "debug")
-        .env("LLMB_TEST_SECRET", SECRET)
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut log = Vec::new();
-    let addr: SocketAddr = within("the address", async {
-        loop {
-            let line = lines.next_line().await.unwrap().expect("it runs");
-            log.push(line.clone());
-            if let Some((_, rest)) = line.split_once("control plane runs addr=") {
-                return rest.split(' ').next().unwrap().parse().unwrap();
-            }
-        }
-    })
-    .await;
-    let rest = tokio::spawn(async move {
-        let mut log = Vec::new();
-        while let Ok(Some(line)) = lines.next_line().await {
-            log.push(line);
-        }
-        log
-    });
+    let mut command = command(dir.path());
+    command.env("LLMB_TEST_SECRET", SECRET);
+    let Process { mut child, addr, log } = Process::start(command).await;
     let mut client = manage(addr).await;
     let mut wanted = backend("web", &fake.url());
     wanted.credential = "env:LLMB_TEST_SECRET".to_owned();
@@ -207,7 +182,7 @@ async fn no_secret_is_in_the_logs_below_trace() {
     let status = client.status(v1::StatusRequest {}).await.unwrap().into_inner();
     assert!(!format!("{status:?}").contains(SECRET));
     child.start_kill().unwrap();
-    log.extend(within("the log", rest).await.unwrap());
+    let log = within("the log", log).await.unwrap();
     assert!(log.iter().any(|line| line.contains("health changed")), "the log was read");
     let told: Vec<_> = log.iter().filter(|line| line.contains(SECRET)).collect();
     assert!(told.is_empty(), "{told:#?}");
