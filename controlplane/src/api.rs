@@ -4,6 +4,7 @@ mod apply;
 mod backend;
 mod refusal;
 mod route;
+mod serve;
 mod status;
 
 use std::{sync::Arc, time::Duration};
@@ -12,6 +13,8 @@ use proto::v1::{self, management_server::Management};
 use tonic::{Request, Response, Status};
 
 use crate::{probe::watch::Sights, publish::Publisher, store::Store};
+
+pub use serve::routes;
 
 /// Serves operators.
 pub struct Api {

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::v1::{follow_server::FollowServer, management_server::ManagementServer};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -17,7 +16,7 @@ use tonic::{
 };
 
 use crate::{
-    api::Api,
+    api::{self, Api},
     model::Desired,
     plan::{self, check::check},
     probe::watch::{Pace, Sights},
@@ -41,8 +40,6 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// A peer that does not answer a ping within [`PING_WITHIN`] is gone.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_WITHIN: Duration = Duration::from_secs(10);
-/// Bytes of a management request at most.
-const REQUEST_BYTES_MAX: usize = 16 << 20;
 
 /// How a control plane runs.
 #[derive(Clone, Debug)]
@@ -176,29 +173,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(crate::probe::watch::run(store.watch(), Arc::clone(&sights), pace, stop.clone()));
     let planner = keep_planning(store.watch(), Arc::clone(&sights), Arc::clone(&publisher));
     tasks.spawn(until(stop.clone(), planner));
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<ManagementServer<Api>>().await;
-    reporter.set_serving::<FollowServer<FollowService>>().await;
     tasks.spawn(until(stop.clone(), keep_watch(Arc::clone(&store), Arc::clone(&publisher), fail)));
 
     let api =
         Api::new(Arc::clone(&store), Arc::clone(&sights), Arc::clone(&publisher), settings.probe_timeout);
     let follow = FollowService::new(Arc::clone(&publisher), Arc::clone(&store));
     let web = Web { store: Arc::clone(&store), sights, publisher: Arc::clone(&publisher) };
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let inside = |problem: tonic_reflection::server::Error| StartError::Inside(problem.to_string());
-    let routes = Routes::new(ManagementServer::new(api).max_decoding_message_size(REQUEST_BYTES_MAX))
-        .add_service(FollowServer::new(follow))
-        .add_service(health)
-        .add_service(reflection().build_v1().map_err(inside)?)
-        // Reflection clients of grpcio still ask the older version.
-        .add_service(reflection().build_v1alpha().map_err(inside)?)
-        .into_axum_router()
-        .merge(web::router(web));
+    let routes = api::routes(api, follow).await.map_err(|problem| StartError::Inside(problem.to_string()))?;
+    let routes = routes.merge(web::router(web));
     let server = Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(PING_EVERY))
