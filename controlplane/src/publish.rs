@@ -31,6 +31,8 @@ struct Follower {
     sender: mpsc::Sender<Down>,
     /// The sequence number that it was sent last; 0: none, or it refused.
     at: u64,
+    /// It is decided who holds the slots: it may be told.
+    greeted: bool,
     /// Ends the task that listens to it.
     _listening: DropGuard,
 }
@@ -124,6 +126,9 @@ impl Publisher {
         let State { seq, picture: Some(picture), followers, fleet, .. } = state else { return };
         let mut whole: [Option<FollowDown>; 2] = [None, None];
         followers.retain(|_, follower| {
+            if !follower.greeted {
+                return true;
+            }
             let owner = fleet.owner() == follower.plane;
             let message = small(follower).cloned().unwrap_or_else(|| {
                 let whole = &mut whole[usize::from(owner)];
@@ -155,15 +160,17 @@ impl Publisher {
             drop(older.sender.try_send(Err(why)));
         }
         let (plane, _listening) = (plane.to_owned(), ended.clone().drop_guard());
-        state.followers.insert(stream, Follower { plane, sender, at: 0, _listening });
+        state.followers.insert(stream, Follower { plane, sender, at: 0, greeted: false, _listening });
         Ok(Joined { stream, down, ended })
     }
 
     /// Sends a new follower the whole snapshot, once it is decided who holds the slots.
     fn greet(&self, stream: u64) {
         let mut state = self.state();
-        let State { seq, picture: Some(picture), followers, fleet, .. } = &mut *state else { return };
-        let Some(follower) = followers.get_mut(&stream).filter(|follower| follower.at == 0) else { return };
+        let State { seq, picture, followers, fleet, .. } = &mut *state;
+        let Some(follower) = followers.get_mut(&stream) else { return };
+        follower.greeted = true;
+        let Some(picture) = picture else { return };
         let owner = fleet.owner() == follower.plane;
         follower.at = *seq;
         let message = render::snapshot(&self.identity, *seq, picture, owner);

@@ -107,6 +107,8 @@ fn a_slow_follower_is_dropped_the_others_go_on() {
     let publisher = publisher();
     let slow = publisher.join("slow", "", "").unwrap();
     let mut good = publisher.join("good", "", "").unwrap();
+    publisher.greet(slow.stream);
+    publisher.greet(good.stream);
     for revision in 1..=FOLLOWER_WAITING_MAX as u64 + 1 {
         assert!(!slow.ended.is_cancelled());
         publisher.publish(picture(revision, Health::Healthy), vec![]);
@@ -121,6 +123,9 @@ fn ownership_is_a_new_version_for_all() {
     let publisher = publisher();
     publisher.publish(picture(1, Health::Healthy), vec![]);
     let mut one = publisher.join("one", "", "").unwrap();
+    publisher.publish(picture(1, Health::Unhealthy), vec![]);
+    publisher.publish(picture(1, Health::Healthy), vec![]);
+    assert!(next(&mut one).is_none(), "nothing is said before it is decided who holds the slots");
     assert_eq!(publisher.successor().as_deref(), Some("one"));
     publisher.set_owner("one");
     publisher.greet(one.stream);
@@ -131,5 +136,5 @@ fn ownership_is_a_new_version_for_all() {
     assert!(!whole(&mut two).owner);
     publisher.set_owner("two");
     let (was, is) = (whole(&mut one), whole(&mut two));
-    assert_eq!((was.owner, is.owner, seq(was.version), seq(is.version)), (false, true, 2, 2));
+    assert_eq!((was.owner, is.owner, seq(was.version), seq(is.version)), (false, true, 4, 4));
 }
