@@ -42,6 +42,8 @@ pub(crate) async fn work(server: &Server, entry: Entry, request: &Request) -> Ou
             generate(server, entry, request, *dialect, ask).await
         }
         Route::Embed(shape, model) => {
+            // What is missing is said before what is unknown, as real servers do.
+            embed::read(*shape, &request.body).map_err(Trouble::Missing)?;
             let asked = model.as_deref().or(request.body["model"].as_str()).unwrap_or_default();
             let model = server.model(asked)?;
             vectors(server, entry, request, *shape, model).await
