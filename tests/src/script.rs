@@ -7,11 +7,13 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// Requests kept at most.
 const KEPT_MAX: usize = 100_000;
@@ -77,6 +79,30 @@ impl Script {
         Ok(Self { addr, reply, sent, task })
     }
 
+    /// Starts one that speaks TLS.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start_tls(reply: Reply, tls: Arc<ServerConfig>) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr()?;
+        let reply = Arc::new(Mutex::new(reply));
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let (said, kept) = (reply.clone(), sent.clone());
+        let task = tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(tls);
+            while let Ok((stream, _)) = listener.accept().await {
+                let (said, kept, accepting) = (said.clone(), kept.clone(), acceptor.accept(stream));
+                tokio::spawn(async move {
+                    if let Ok(stream) = accepting.await {
+                        serve(stream, said, kept).await;
+                    }
+                });
+            }
+        });
+        Ok(Self { addr, reply, sent, task })
+    }
+
     /// Its base URL.
     #[must_use]
     pub fn url(&self) -> String {
@@ -101,7 +127,11 @@ impl Drop for Script {
     }
 }
 
-async fn serve(mut stream: TcpStream, reply: Arc<Mutex<Reply>>, sent: Arc<Mutex<Vec<Sent>>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    reply: Arc<Mutex<Reply>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+) {
     let mut buffer = BytesMut::new();
     while let Ok(Some(request)) = read(&mut stream, &mut buffer).await {
         {
@@ -117,7 +147,7 @@ async fn serve(mut stream: TcpStream, reply: Arc<Mutex<Reply>>, sent: Arc<Mutex<
     }
 }
 
-async fn read(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Sent>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Option<Sent>> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
@@ -144,7 +174,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Optio
     Ok(Some(Sent { head, body }))
 }
 
-async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<()> {
+async fn write(stream: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result<()> {
     let mut out = BytesMut::from(reply.head.as_bytes());
     out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
     for piece in reply.pieces.iter().filter(|piece| !piece.is_empty()) {
