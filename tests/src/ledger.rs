@@ -123,7 +123,8 @@ impl Ledger {
                 self.fleet = fleet.clone();
                 self.known.extend(fleet.backends.iter().map(|(id, backend)| (*id, backend.clone())));
             }
-            Event::Wake => {}
+            // nothing fails before its content and nothing closes in these worlds
+            Event::Fail { .. } | Event::Close | Event::Wake => {}
         }
     }
 

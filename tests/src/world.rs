@@ -287,7 +287,7 @@ impl<C: Core> World<C> {
                 let Some(request) = self.requests.get(ticket).cloned() else { return };
                 self.engines.start(*ticket, *backend, request.fate != Fate::Unsent, now);
                 let (after, outcome) = match request.fate {
-                    Fate::Fails(after) if after < request.service => (after, Outcome::Failed),
+                    Fate::Fails(after) if after < request.service => (after, Outcome::Aborted),
                     Fate::Unsent => (Span(1), Outcome::Unsent),
                     _ => (request.service, Outcome::Done),
                 };

@@ -69,6 +69,26 @@ pub struct Usage {
     pub output: Option<u32>,
 }
 
+/// How an attempt failed before any content reached the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// No connection came about.
+    Connect,
+    /// The connection broke.
+    Reset,
+    /// Nothing came in time.
+    Timeout,
+    /// The status said that the server failed.
+    Status,
+    /// The server asked to be left alone for a while; no failure of it.
+    Limited {
+        /// For how long, between `LIMITED_REST_MIN` and `BREAKER_REST_MAX`; `None` counts as the former.
+        retry_after: Option<Span>,
+    },
+    /// The answer began with an error, made no sense, or was not as long as it said.
+    Answer,
+}
+
 /// What happened. An event that names an unknown ticket or backend is ignored.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -78,6 +98,16 @@ pub enum Event {
     FirstToken {
         /// Which one.
         ticket: TicketId,
+    },
+    /// The attempt of a started request failed before any content reached the client. The answer is another
+    /// `Start`, now or later and on a backend that it was not tried on, or a `Refuse`.
+    Fail {
+        /// Which one.
+        ticket: TicketId,
+        /// How.
+        fault: Fault,
+        /// Whether the engine may work on it, so that the slot cools.
+        sent: bool,
     },
     /// A started request ended.
     Finish {
@@ -103,6 +133,8 @@ pub enum Event {
     },
     /// A new picture of the fleet, in force at once.
     Adopt(Arc<Fleet>),
+    /// The process is about to stop: nothing starts any more, and what runs goes on.
+    Close,
     /// The moment that `next_wake` named has come.
     Wake,
 }
@@ -110,7 +142,7 @@ pub enum Event {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Send it now. The slot is taken until its `Finish` or `Cancel`.
+    /// Send it now. The slot is taken until its `Finish`, `Fail` or `Cancel`.
     Start {
         /// Which request.
         ticket: TicketId,
@@ -137,11 +169,15 @@ pub enum Refusal {
     QueueFull {
         /// How many wait.
         waiting: usize,
+        /// When a newcomer of its kind would get a slot, between `RETRY_AFTER_MIN` and `RETRY_AFTER_MAX`.
+        retry_after: Span,
     },
     /// No slot came free in time.
     Deadline {
-        /// How long it waited.
+        /// How long ago it arrived.
         waited: Span,
+        /// As of `QueueFull`.
+        retry_after: Span,
     },
     /// The prompt fits no candidate.
     TooLong {
@@ -156,6 +192,23 @@ pub enum Refusal {
     Unhealthy,
     /// All candidates that could take it are draining.
     Draining,
+    /// On arrival all candidates that could take it and are up rest, for too long to wait for.
+    Resting {
+        /// As of `QueueFull`.
+        retry_after: Span,
+    },
+    /// Its attempts failed, and no other is to be made.
+    Exhausted {
+        /// How many backends it was tried on.
+        tried: usize,
+        /// Whether another one was there and the budget of retries was spent.
+        budget: bool,
+    },
     /// This scheduler does not own the slots.
     Spare,
+    /// The process is about to stop.
+    Closing {
+        /// As of `QueueFull`.
+        retry_after: Span,
+    },
 }

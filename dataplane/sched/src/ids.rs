@@ -5,7 +5,7 @@
 pub struct TicketId(pub u64);
 
 /// One server process; the number stays the same over snapshots, also when a backend leaves and returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendId(pub u32);
 
 /// One of a backend's slots, counted from zero.

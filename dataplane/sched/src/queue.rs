@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::retry::Tried;
 use crate::{Arrival, BackendId, Moment, Refusal, TicketId};
 
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
@@ -18,9 +19,16 @@ pub(crate) struct Number(u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct LineId(u64);
 
-pub(crate) struct Waiting {
+/// A request from its arrival to its end, waiting or running.
+pub(crate) struct Ticket {
     pub(crate) arrival: Arrival,
     pub(crate) since: Moment,
+    pub(crate) number: Number,
+    pub(crate) tried: Tried,
+}
+
+struct Waiting {
+    ticket: Ticket,
     line: LineId,
 }
 
@@ -29,10 +37,13 @@ struct Line {
     numbers: BTreeSet<Number>,
 }
 
-/// The queue. Tickets are bounded by the fleet's `queue_max`, lines by tickets and `EMPTY_LINES_MAX`.
+/// The queue. Tickets are bounded by the fleet's `queue_max` and those that come back from a slot, lines by
+/// tickets and `EMPTY_LINES_MAX`.
 #[derive(Default)]
 pub(crate) struct Queue {
     next: Number,
+    /// Above the number of all who ever waited, at most `next`.
+    fresh: Number,
     next_line: u64,
     waiting: BTreeMap<Number, Waiting>,
     tickets: BTreeMap<TicketId, Number>,
@@ -52,8 +63,8 @@ impl Queue {
         self.tickets.get(&ticket).copied()
     }
 
-    pub(crate) fn arrival(&self, number: Number) -> Option<&Arrival> {
-        self.waiting.get(&number).map(|waiting| &waiting.arrival)
+    pub(crate) fn ticket(&self, number: Number) -> Option<&Ticket> {
+        self.waiting.get(&number).map(|waiting| &waiting.ticket)
     }
 
     /// All who wait, oldest first.
@@ -65,34 +76,45 @@ impl Queue {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Takes out the next ticket whose deadline has come.
-    pub(crate) fn expire(&mut self, now: Moment) -> Option<Waiting> {
-        let (_, number) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
-        self.take(*number)
+    /// Takes out the next ticket whose deadline has come, and tells what it waited for.
+    pub(crate) fn expire(&mut self, now: Moment) -> Option<(Ticket, Arc<[BackendId]>)> {
+        let (_, number) = *self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
+        let eligible = self.eligible(number)?;
+        self.take(number).map(|ticket| (ticket, eligible))
     }
 
-    /// Adds a ticket that does not wait yet behind all others; `eligible` is sorted.
-    pub(crate) fn push(&mut self, arrival: Arrival, since: Moment, eligible: &[BackendId]) {
+    /// A ticket for an arrival, behind all others.
+    pub(crate) fn draw(&mut self, arrival: Arrival, since: Moment) -> Ticket {
         let number = self.next;
         self.next = Number(number.0 + 1);
-        let line = self.join(number, eligible);
-        self.tickets.insert(arrival.ticket, number);
-        self.deadlines.insert((arrival.deadline, number));
-        self.waiting.insert(number, Waiting { arrival, since, line });
+        Ticket { arrival, since, number, tried: Tried::default() }
     }
 
-    pub(crate) fn take(&mut self, number: Number) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&number)?;
-        self.tickets.remove(&waiting.arrival.ticket);
-        self.deadlines.remove(&(waiting.arrival.deadline, number));
-        if let Some(line) = self.lines.get_mut(&waiting.line) {
+    /// Adds a ticket that does not wait, at the place of its number; `eligible` is sorted.
+    pub(crate) fn push(&mut self, ticket: Ticket, eligible: &[BackendId]) {
+        let number = ticket.number;
+        let line = self.join(number, eligible);
+        if number < self.fresh {
+            self.lower(number, line, eligible);
+        }
+        self.fresh = self.fresh.max(Number(number.0 + 1));
+        self.tickets.insert(ticket.arrival.ticket, number);
+        self.deadlines.insert((ticket.arrival.deadline, number));
+        self.waiting.insert(number, Waiting { ticket, line });
+    }
+
+    pub(crate) fn take(&mut self, number: Number) -> Option<Ticket> {
+        let Waiting { ticket, line } = self.waiting.remove(&number)?;
+        self.tickets.remove(&ticket.arrival.ticket);
+        self.deadlines.remove(&(ticket.arrival.deadline, number));
+        if let Some(line) = self.lines.get_mut(&line) {
             line.numbers.remove(&number);
             self.empty += usize::from(line.numbers.is_empty());
         }
         if self.empty > EMPTY_LINES_MAX {
             self.sweep();
         }
-        Some(waiting)
+        Some(ticket)
     }
 
     /// The oldest ticket that the backend may serve.
@@ -100,12 +122,12 @@ impl Queue {
         let bounds = self.bounds.get_mut(&backend)?;
         loop {
             let (bound, id) = *bounds.first()?;
-            if bound >= self.next {
+            if bound >= self.fresh {
                 return None;
             }
             let line = self.lines.get(&id).expect("a line is in the books of its backends while it exists");
-            // who joins an empty line later has a later number than any given so far
-            let head = line.numbers.first().copied().unwrap_or(self.next);
+            // who joins an empty line later has a later number, or lowers the bound
+            let head = line.numbers.first().copied().unwrap_or(self.fresh);
             if head == bound {
                 return Some(head);
             }
@@ -117,7 +139,7 @@ impl Queue {
     /// Puts everyone in the line that `eligible` says now. Who gets none is named, oldest first, to be taken out.
     pub(crate) fn regroup(
         &mut self,
-        eligible: impl Fn(&Arrival) -> Result<Vec<BackendId>, Refusal>,
+        eligible: impl Fn(&Ticket) -> Result<Vec<BackendId>, Refusal>,
     ) -> Vec<(Number, Refusal)> {
         self.lines.clear();
         self.sets.clear();
@@ -125,7 +147,7 @@ impl Queue {
         self.empty = 0;
         let mut stranded = Vec::new();
         for number in self.numbers() {
-            match self.arrival(number).map(&eligible) {
+            match self.ticket(number).map(&eligible) {
                 Some(Ok(eligible)) => {
                     let line = self.join(number, &eligible);
                     if let Some(waiting) = self.waiting.get_mut(&number) {
@@ -152,18 +174,24 @@ impl Queue {
         numbers
     }
 
-    /// How many older tickets compete with this one for a backend. Looks at all lines: not for every request.
-    pub(crate) fn ahead(&self, ticket: TicketId) -> Option<usize> {
-        let number = self.number(ticket)?;
-        let own = self.lines.get(&self.waiting.get(&number)?.line)?;
-        let rivals = self
-            .lines
-            .values()
-            .filter(|line| line.eligible.iter().any(|backend| own.eligible.binary_search(backend).is_ok()));
-        Some(rivals.map(|line| line.numbers.range(..number).count()).sum())
+    /// How many of those who wait compete for one of these backends, of all or of those before a number. Looks
+    /// at all lines: not for every request.
+    pub(crate) fn rivals(&self, eligible: &[BackendId], before: Option<Number>) -> usize {
+        let rival = |line: &&Line| line.eligible.iter().any(|id| eligible.binary_search(id).is_ok());
+        let count = |line: &Line| match before {
+            Some(number) => line.numbers.range(..number).count(),
+            None => line.numbers.len(),
+        };
+        self.lines.values().filter(rival).map(count).sum()
     }
 
-    /// Number and line are added as they come in order, so the bounds of a line that exists still hold.
+    /// What a waiting ticket waits for.
+    pub(crate) fn eligible(&self, number: Number) -> Option<Arc<[BackendId]>> {
+        let line = self.waiting.get(&number)?.line;
+        self.lines.get(&line).map(|line| line.eligible.clone())
+    }
+
+    /// Puts a number into its line. The bounds of a line that exists still hold when the number is the latest.
     fn join(&mut self, number: Number, eligible: &[BackendId]) -> LineId {
         if let Some(id) = self.sets.get(eligible)
             && let Some(line) = self.lines.get_mut(id)
@@ -181,6 +209,20 @@ impl Queue {
         self.sets.insert(eligible.clone(), id);
         self.lines.insert(id, Line { eligible, numbers: BTreeSet::from([number]) });
         id
+    }
+
+    /// Makes the bounds of a line hold for an older number. Looks at all lines: for those who come back only.
+    fn lower(&mut self, number: Number, line: LineId, eligible: &[BackendId]) {
+        for backend in eligible {
+            let bounds = self.bounds.entry(*backend).or_default();
+            let bound = bounds.iter().find(|(_, id)| *id == line).copied();
+            if let Some((bound, _)) = bound
+                && number < bound
+            {
+                bounds.remove(&(bound, line));
+                bounds.insert((number, line));
+            }
+        }
     }
 
     fn sweep(&mut self) {
@@ -212,7 +254,8 @@ mod tests {
                 candidates: Box::default(),
                 deadline: Moment::NEVER,
             };
-            queue.push(arrival, Moment::default(), &[BackendId(turn), BackendId(turn + 1)]);
+            let ticket = queue.draw(arrival, Moment::default());
+            queue.push(ticket, &[BackendId(turn), BackendId(turn + 1)]);
             let number = queue.number(TicketId(turn.into())).unwrap();
             assert_eq!(queue.oldest(BackendId(turn)), Some(number));
             assert!(queue.take(number).is_some());

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::choose::{choose, down, draining, eligible, named};
-use crate::queue::{Number, Queue};
-use crate::slots::Slots;
+use crate::choose::{choose, down, draining, eligible, named, resting};
+use crate::pace::turn;
+use crate::queue::{Number, Queue, Ticket};
+use crate::retry::Budget;
+use crate::slots::{Failed, Slots};
 use crate::{
-    Arrival, BackendId, BackendView, Decision, Event, Fleet, Moment, Outcome, Refusal, Span, TicketId, View,
+    Arrival, BREAKER_WAIT_MAX, BackendId, BackendView, Decision, Event, Fault, Fleet, Moment, Outcome,
+    Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, View,
 };
 
 /// The scheduling core. The same seed and events give the same decisions.
@@ -17,32 +20,43 @@ pub struct Scheduler {
     fleet: Arc<Fleet>,
     slots: Slots,
     queue: Queue,
+    budget: Budget,
+    closing: bool,
 }
 
 impl Scheduler {
     /// A scheduler with nothing waiting and nothing running; `seed` breaks ties between equal backends.
     pub fn new(seed: u64, fleet: Arc<Fleet>) -> Self {
-        let mut slots = Slots::default();
+        let mut slots = Slots::new(seed);
         slots.adopt(&fleet);
-        Scheduler { seed, now: Moment::default(), fleet, slots, queue: Queue::default() }
+        Scheduler {
+            seed,
+            now: Moment::default(),
+            fleet,
+            slots,
+            queue: Queue::default(),
+            budget: Budget::new(),
+            closing: false,
+        }
     }
 
     /// Takes in one event and appends what is to be done about it, in order. Every ticket that arrives is
-    /// started or refused exactly once, unless it is cancelled before. Deadlines come first, then the event,
+    /// started or refused exactly once, unless it is cancelled before; so is one that failed. Deadlines come first, then the event,
     /// then starts. A `now` that lies before an earlier one counts as that one.
     pub fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>) {
         self.now = self.now.max(now);
-        while let Some(expired) = self.queue.expire(self.now) {
-            let why = Refusal::Deadline { waited: self.now.since(expired.since) };
-            out.push(Decision::Refuse { ticket: expired.arrival.ticket, why });
-        }
-        let mut freed = self.slots.cooled(self.now);
+        self.expire(out);
+        let mut freed = self.slots.change(self.now);
         match event {
             Event::Arrive(arrival) => {
                 self.fill(std::mem::take(&mut freed), out);
                 self.arrive(arrival, out);
             }
-            Event::FirstToken { ticket } => self.slots.first_token(ticket),
+            Event::FirstToken { ticket } => freed.extend(self.slots.first_token(ticket, self.now)),
+            Event::Fail { ticket, fault, sent } => {
+                self.fill(std::mem::take(&mut freed), out);
+                freed.extend(self.fail(ticket, fault, sent, out));
+            }
             // what it cost is for estimates, which this core does not make
             Event::Finish { ticket, outcome, usage: _ } => {
                 freed.extend(self.slots.finish(ticket, outcome, self.now));
@@ -60,14 +74,15 @@ impl Scheduler {
                 self.adopt(fleet, out);
                 freed.extend(self.fleet.backends.keys().copied());
             }
+            Event::Close => self.close(out),
             Event::Wake => {}
         }
         self.fill(freed, out);
     }
 
-    /// When `handle` wants to be called if nothing else happens before: a deadline or the end of a grace.
+    /// When `handle` wants to be called if nothing else happens before: a deadline or the end of a grace or rest.
     pub fn next_wake(&self) -> Option<Moment> {
-        let due = [self.queue.next_deadline(), self.slots.next_cooled()].into_iter().flatten().min();
+        let due = [self.queue.next_deadline(), self.slots.next_change()].into_iter().flatten().min();
         due.filter(|moment| *moment < Moment::NEVER)
     }
 
@@ -82,6 +97,9 @@ impl Scheduler {
                 streaming: room.streaming,
                 waiting: 0,
                 drained: room.present && room.backend.draining && room.empty(),
+                healthy: room.backend.healthy,
+                breaker: room.switch.view(self.now),
+                service: room.pace.mean().unwrap_or_default(),
             };
             (id, view)
         });
@@ -89,6 +107,8 @@ impl Scheduler {
             owner: self.fleet.owner,
             waiting: self.queue.len(),
             running: self.slots.running(),
+            closing: self.closing,
+            retries: self.budget.left(self.now),
             backends: rooms.collect(),
         };
         for (eligible, waiting) in self.queue.lines() {
@@ -103,39 +123,137 @@ impl Scheduler {
 
     /// How many older tickets compete with a waiting one for a backend; `None` when it does not wait.
     pub fn position(&self, ticket: TicketId) -> Option<usize> {
-        self.queue.ahead(ticket)
+        let number = self.queue.number(ticket)?;
+        let eligible = self.queue.eligible(number)?;
+        Some(self.queue.rivals(&eligible, Some(number)))
+    }
+
+    /// Where a waiting ticket stands and how long that will take; `None` when it does not wait. Costs a pass
+    /// over all lines: for those who are told so now and then.
+    pub fn outlook(&self, ticket: TicketId) -> Option<Outlook> {
+        let number = self.queue.number(ticket)?;
+        let eligible = self.queue.eligible(number)?;
+        let position = self.queue.rivals(&eligible, Some(number));
+        Some(Outlook { position, expected: turn(&eligible, &self.slots, position, self.now) })
+    }
+
+    fn expire(&mut self, out: &mut Vec<Decision>) {
+        while let Some((ticket, eligible)) = self.queue.expire(self.now) {
+            let why = self.late(&ticket, &eligible);
+            out.push(Decision::Refuse { ticket: ticket.arrival.ticket, why });
+        }
     }
 
     fn arrive(&mut self, arrival: Arrival, out: &mut Vec<Decision>) {
-        let ticket = arrival.ticket;
-        if self.queue.number(ticket).is_some() || self.slots.runs(ticket) {
+        let id = arrival.ticket;
+        if self.queue.number(id).is_some() || self.slots.runs(id) {
             return;
         }
-        if let Err(why) = self.admit(arrival, out) {
-            out.push(Decision::Refuse { ticket, why });
+        let ticket = self.queue.draw(arrival, self.now);
+        if let Err(why) = self.admit(ticket, out) {
+            out.push(Decision::Refuse { ticket: id, why });
         }
     }
 
-    fn admit(&mut self, arrival: Arrival, out: &mut Vec<Decision>) -> Result<(), Refusal> {
-        if !self.fleet.owner {
-            return Err(Refusal::Spare);
-        }
-        if let Some((candidate, backend)) = choose(self.seed, &arrival, &self.slots) {
-            self.start(arrival.ticket, candidate, backend, out);
+    fn admit(&mut self, ticket: Ticket, out: &mut Vec<Decision>) -> Result<(), Refusal> {
+        self.open(&ticket)?;
+        if let Some((candidate, backend)) = choose(self.seed, &ticket, &self.slots) {
+            self.start(ticket, candidate, backend, out);
             return Ok(());
         }
-        let eligible = eligible(&arrival, &self.slots)?;
+        let eligible = eligible(&ticket, &self.slots)?;
         if down(&eligible, &self.slots) {
             return Err(Refusal::Unhealthy);
         }
-        if arrival.deadline <= self.now {
-            return Err(Refusal::Deadline { waited: Span::ZERO });
+        let deadline = ticket.arrival.deadline;
+        if deadline <= self.now {
+            return Err(self.late(&ticket, &eligible));
         }
-        if self.queue.len() >= self.fleet.queue_max {
-            return Err(Refusal::QueueFull { waiting: self.queue.len() });
+        if self.rests(&eligible, deadline) {
+            return Err(Refusal::Resting { retry_after: self.retry_after(&eligible) });
         }
-        self.queue.push(arrival, self.now, &eligible);
+        let waiting = self.queue.len();
+        if waiting >= self.fleet.queue_max {
+            return Err(Refusal::QueueFull { waiting, retry_after: self.retry_after(&eligible) });
+        }
+        self.queue.push(ticket, &eligible);
         Ok(())
+    }
+
+    fn fail(&mut self, id: TicketId, fault: Fault, sent: bool, out: &mut Vec<Decision>) -> Option<BackendId> {
+        let failed = self.slots.fail(id, fault, sent, self.now)?;
+        let backend = failed.backend;
+        if let Err(why) = self.again(failed, out) {
+            out.push(Decision::Refuse { ticket: id, why });
+        }
+        Some(backend)
+    }
+
+    /// Tries a request elsewhere, now or when it is its turn there.
+    fn again(&mut self, failed: Failed, out: &mut Vec<Decision>) -> Result<(), Refusal> {
+        let Failed { ticket, streamed, .. } = failed;
+        self.open(&ticket)?;
+        let tried = ticket.tried.len();
+        let spent = Refusal::Exhausted { tried, budget: true };
+        let exhausted = Refusal::Exhausted { tried, budget: false };
+        if streamed || tried >= TRIES_MAX {
+            return Err(exhausted);
+        }
+        if let Some((candidate, backend)) = choose(self.seed, &ticket, &self.slots) {
+            self.budget.spend(self.now).then_some(()).ok_or(spent)?;
+            self.start(ticket, candidate, backend, out);
+            return Ok(());
+        }
+        let eligible = eligible(&ticket, &self.slots).map_err(|_| exhausted)?;
+        let deadline = ticket.arrival.deadline;
+        if down(&eligible, &self.slots) {
+            return Err(exhausted);
+        }
+        if deadline <= self.now {
+            return Err(self.late(&ticket, &eligible));
+        }
+        if self.rests(&eligible, deadline) {
+            return Err(exhausted);
+        }
+        self.budget.spend(self.now).then_some(()).ok_or(spent)?;
+        self.queue.push(ticket, &eligible);
+        Ok(())
+    }
+
+    /// Whether this scheduler starts anything at all.
+    fn open(&self, ticket: &Ticket) -> Result<(), Refusal> {
+        if self.closing {
+            let eligible = eligible(ticket, &self.slots).unwrap_or_default();
+            return Err(Refusal::Closing { retry_after: self.retry_after(&eligible) });
+        }
+        if self.fleet.owner { Ok(()) } else { Err(Refusal::Spare) }
+    }
+
+    fn close(&mut self, out: &mut Vec<Decision>) {
+        self.closing = true;
+        // all are told what the queue looked like with all of them
+        let waits = self.queue.numbers().into_iter().map(|number| {
+            let eligible = self.queue.eligible(number).unwrap_or_default();
+            (number, self.retry_after(&eligible))
+        });
+        for (number, retry_after) in waits.collect::<Vec<_>>() {
+            self.refuse(number, Refusal::Closing { retry_after }, out);
+        }
+    }
+
+    fn late(&self, ticket: &Ticket, eligible: &[BackendId]) -> Refusal {
+        Refusal::Deadline { waited: self.now.since(ticket.since), retry_after: self.retry_after(eligible) }
+    }
+
+    /// Whether all of them rest for longer than one may wait for.
+    fn rests(&self, eligible: &[BackendId], deadline: Moment) -> bool {
+        resting(eligible, &self.slots)
+            .is_some_and(|until| until > self.now + BREAKER_WAIT_MAX || until >= deadline)
+    }
+
+    fn retry_after(&self, eligible: &[BackendId]) -> Span {
+        let ahead = self.queue.rivals(eligible, None);
+        turn(eligible, &self.slots, ahead, self.now).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
     }
 
     fn adopt(&mut self, fleet: Arc<Fleet>, out: &mut Vec<Decision>) {
@@ -146,7 +264,7 @@ impl Scheduler {
                 self.refuse(number, Refusal::Spare, out);
             }
         } else if change.eligibility {
-            for (number, why) in self.queue.regroup(|arrival| eligible(arrival, &self.slots)) {
+            for (number, why) in self.queue.regroup(|ticket| eligible(ticket, &self.slots)) {
                 self.refuse(number, why, out);
             }
         } else if change.draining {
@@ -167,27 +285,35 @@ impl Scheduler {
             let Some(head) = self.queue.oldest(backend) else { continue };
             if seen == Some(head) {
                 // a backend that was not freed just now is full for all who wait
-                let best = self.queue.arrival(head).and_then(|arrival| match heads.is_empty() {
-                    true => named(arrival, backend),
-                    false => choose(self.seed, arrival, &self.slots),
+                let best = self.queue.ticket(head).and_then(|ticket| match heads.is_empty() {
+                    true => named(&ticket.arrival, backend),
+                    false => choose(self.seed, ticket, &self.slots),
                 });
                 let Some((candidate, backend)) = best else { continue };
-                if let Some(waiting) = self.queue.take(head) {
-                    self.start(waiting.arrival.ticket, candidate, backend, out);
+                if let Some(ticket) = self.queue.take(head) {
+                    self.start(ticket, candidate, backend, out);
                 }
             }
             heads.insert((Some(head), backend));
         }
     }
 
-    fn start(&mut self, ticket: TicketId, candidate: u16, backend: BackendId, out: &mut Vec<Decision>) {
-        let slot = self.slots.start(ticket, backend);
-        out.push(Decision::Start { ticket, candidate, backend, slot });
+    fn start(&mut self, ticket: Ticket, candidate: u16, backend: BackendId, out: &mut Vec<Decision>) {
+        if ticket.tried.len() == 0 {
+            self.budget.earn();
+        }
+        let id = ticket.arrival.ticket;
+        let slot = self.slots.start(ticket, backend, self.now);
+        out.push(Decision::Start { ticket: id, candidate, backend, slot });
     }
 
     fn refuse(&mut self, number: Number, why: Refusal, out: &mut Vec<Decision>) {
-        if let Some(waiting) = self.queue.take(number) {
-            out.push(Decision::Refuse { ticket: waiting.arrival.ticket, why });
-        }
+        let Some(ticket) = self.queue.take(number) else { return };
+        let why = match (ticket.tried.len(), why) {
+            (0, _) | (_, Refusal::Spare | Refusal::Closing { .. }) => why,
+            // what is left of its candidates is not why it fails
+            (tried, _) => Refusal::Exhausted { tried, budget: false },
+        };
+        out.push(Decision::Refuse { ticket: ticket.arrival.ticket, why });
     }
 }

@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Backend, BackendId, Fleet, Moment, Outcome, SLOTS_MAX, SlotId, TicketId};
+use crate::breaker::Switch;
+use crate::pace::Pace;
+use crate::queue::Ticket;
+use crate::{
+    BREAKER_REST_MAX, Backend, BackendId, Cause, Fault, Fleet, LIMITED_REST_MIN, Moment, Outcome, SLOTS_MAX,
+    SlotId, TicketId,
+};
 
 /// One backend's slots. It outlives the backend's place in the fleet until the last slot is back.
 pub(crate) struct Room {
@@ -10,6 +16,10 @@ pub(crate) struct Room {
     pub(crate) present: bool,
     pub(crate) busy: u32,
     pub(crate) streaming: u32,
+    pub(crate) switch: Switch,
+    pub(crate) pace: Pace,
+    /// Where it stands in `Slots::rests`.
+    alarm: Option<Moment>,
     cooling: BTreeMap<SlotId, Moment>,
     /// Slots that were given back, at most `SLOTS_MAX`.
     back: BTreeSet<SlotId>,
@@ -24,6 +34,9 @@ impl Room {
             present: false,
             busy: 0,
             streaming: 0,
+            switch: Switch::new(),
+            pace: Pace::default(),
+            alarm: None,
             cooling: BTreeMap::new(),
             back: BTreeSet::new(),
             fresh: 0,
@@ -45,9 +58,14 @@ impl Room {
     /// How many requests may start on it now.
     pub(crate) fn free(&self) -> u32 {
         match self.present && self.backend.healthy && !self.backend.draining {
-            true => self.slots().saturating_sub(self.busy + self.cooling()),
+            true => self.switch.admits(self.vacant()),
             false => 0,
         }
+    }
+
+    /// How many slots nobody holds.
+    pub(crate) fn vacant(&self) -> u32 {
+        self.slots().saturating_sub(self.busy + self.cooling())
     }
 
     /// The lowest free slot: with one free below the limit, it lies below the limit too.
@@ -65,17 +83,30 @@ impl Room {
 }
 
 struct Run {
+    ticket: Ticket,
     backend: BackendId,
     slot: SlotId,
+    since: Moment,
+    /// Of the backend's breaker.
+    era: u32,
     streaming: bool,
 }
 
+/// An attempt that failed.
+pub(crate) struct Failed {
+    pub(crate) ticket: Ticket,
+    pub(crate) backend: BackendId,
+    /// Whether content had passed.
+    pub(crate) streamed: bool,
+}
+
 /// All slots. Rooms are those of the fleet and those with work; runs and cooling are bounded by the slots.
-#[derive(Default)]
 pub(crate) struct Slots {
+    seed: u64,
     rooms: BTreeMap<BackendId, Room>,
     runs: BTreeMap<TicketId, Run>,
     cooling: BTreeSet<(Moment, BackendId, SlotId)>,
+    rests: BTreeSet<(Moment, BackendId)>,
 }
 
 /// What an adopted fleet asks of those who wait.
@@ -88,6 +119,16 @@ pub(crate) struct Change {
 }
 
 impl Slots {
+    pub(crate) fn new(seed: u64) -> Slots {
+        Slots {
+            seed,
+            rooms: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            cooling: BTreeSet::new(),
+            rests: BTreeSet::new(),
+        }
+    }
+
     /// The backend's room while it is in the fleet.
     pub(crate) fn room(&self, backend: BackendId) -> Option<&Room> {
         self.rooms.get(&backend).filter(|room| room.present)
@@ -109,52 +150,86 @@ impl Slots {
         self.runs.len()
     }
 
-    /// When the first cooling slot comes free by itself.
-    pub(crate) fn next_cooled(&self) -> Option<Moment> {
-        self.cooling.first().map(|(until, _, _)| *until)
+    /// When the first cooling slot comes free or the first rest ends, by itself.
+    pub(crate) fn next_change(&self) -> Option<Moment> {
+        let cooled = self.cooling.first().map(|(until, _, _)| *until);
+        let rested = self.rests.first().map(|(until, _)| *until);
+        [cooled, rested].into_iter().flatten().min()
     }
 
     /// Takes a slot of a backend that has one free.
-    pub(crate) fn start(&mut self, ticket: TicketId, backend: BackendId) -> SlotId {
+    pub(crate) fn start(&mut self, mut ticket: Ticket, backend: BackendId, now: Moment) -> SlotId {
         let room = self.rooms.get_mut(&backend).expect("only a backend with a free slot is chosen");
         let slot = room.take();
-        self.runs.insert(ticket, Run { backend, slot, streaming: false });
+        let era = room.switch.start();
+        ticket.tried.push(backend);
+        let id = ticket.arrival.ticket;
+        self.runs.insert(id, Run { ticket, backend, slot, since: now, era, streaming: false });
         slot
     }
 
-    pub(crate) fn first_token(&mut self, ticket: TicketId) {
-        let Some(run) = self.runs.get_mut(&ticket) else { return };
-        if !run.streaming
-            && let Some(room) = self.rooms.get_mut(&run.backend)
-        {
-            run.streaming = true;
-            room.streaming += 1;
-        }
+    /// The first content passed by; the answer is the backend when that ended its trial.
+    pub(crate) fn first_token(&mut self, ticket: TicketId, now: Moment) -> Option<BackendId> {
+        let run = self.runs.get_mut(&ticket).filter(|run| !run.streaming)?;
+        let room = self.rooms.get_mut(&run.backend).expect("a room stays while a request runs in it");
+        run.streaming = true;
+        room.streaming += 1;
+        room.switch.succeed(run.era, now).then_some(run.backend)
     }
 
-    /// Ends a request; the answer is its backend when the slot came free now.
+    /// Ends a request; the answer is its backend, which may have a free slot now.
     pub(crate) fn finish(&mut self, ticket: TicketId, outcome: Outcome, now: Moment) -> Option<BackendId> {
-        let Run { backend, slot, streaming } = self.runs.remove(&ticket)?;
+        let run = self.runs.remove(&ticket)?;
+        let backend = run.backend;
         let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
-        room.busy -= 1;
-        room.streaming -= u32::from(streaming);
-        let until = match outcome {
-            Outcome::Failed | Outcome::Aborted => now + room.backend.release_grace,
-            Outcome::Done | Outcome::Unsent => now,
-        };
-        if until > now {
-            room.cooling.insert(slot, until);
-            self.cooling.insert((until, backend, slot));
-            return None;
+        match outcome {
+            // the first content said so already
+            Outcome::Done if run.streaming => {}
+            Outcome::Done => drop(room.switch.succeed(run.era, now)),
+            Outcome::Failed => room.switch.fail(run.era, Cause::Failed, now, self.seed, backend),
+            Outcome::Aborted | Outcome::Unsent => room.switch.pass(run.era),
         }
-        room.give(slot);
-        self.leave(backend);
+        let cut = matches!(outcome, Outcome::Failed | Outcome::Aborted);
+        let held = self.release(&run, cut, now).since(run.since);
+        if outcome != Outcome::Unsent
+            && let Some(room) = self.rooms.get_mut(&backend)
+        {
+            room.pace.add(held);
+        }
+        self.settle(backend);
         Some(backend)
     }
 
-    /// Frees the slots whose grace is over; the answer is their backends.
-    pub(crate) fn cooled(&mut self, now: Moment) -> BTreeSet<BackendId> {
+    /// Ends an attempt that failed before any content.
+    pub(crate) fn fail(&mut self, ticket: TicketId, fault: Fault, sent: bool, now: Moment) -> Option<Failed> {
+        let run = self.runs.remove(&ticket)?;
+        let backend = run.backend;
+        let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
+        let cause = Cause::Fault(fault);
+        if let Fault::Limited { retry_after } = fault {
+            let rest = retry_after.unwrap_or(LIMITED_REST_MIN).clamp(LIMITED_REST_MIN, BREAKER_REST_MAX);
+            room.switch.pass(run.era);
+            room.switch.limit(cause, now + rest);
+        } else {
+            room.switch.fail(run.era, cause, now, self.seed, backend);
+        }
+        self.release(&run, sent, now);
+        self.settle(backend);
+        Some(Failed { ticket: run.ticket, backend, streamed: run.streaming })
+    }
+
+    /// Frees the slots whose grace is over and ends the rests that are; the answer is their backends.
+    pub(crate) fn change(&mut self, now: Moment) -> BTreeSet<BackendId> {
         let mut freed = BTreeSet::new();
+        while let Some(&(until, backend)) = self.rests.first()
+            && until <= now
+        {
+            if let Some(room) = self.rooms.get_mut(&backend) {
+                room.switch.rested(now);
+            }
+            self.settle(backend);
+            freed.insert(backend);
+        }
         while let Some(&(until, backend, slot)) = self.cooling.first()
             && until <= now
         {
@@ -163,7 +238,7 @@ impl Slots {
                 room.cooling.remove(&slot);
                 room.give(slot);
             }
-            self.leave(backend);
+            self.settle(backend);
             freed.insert(backend);
         }
         freed
@@ -177,7 +252,7 @@ impl Slots {
             self.cooling.remove(&(*until, backend, *slot));
             room.give(*slot);
         }
-        self.leave(backend);
+        self.settle(backend);
         !cooling.is_empty()
     }
 
@@ -193,16 +268,50 @@ impl Slots {
             change.eligibility |= !room.present;
             change.eligibility |= room.backend.max_input_tokens != backend.max_input_tokens;
             change.draining |= backend.draining && !room.backend.draining;
+            if backend.healthy && !room.backend.healthy {
+                room.switch.vouch();
+            }
             room.present = true;
             room.backend.clone_from(backend);
         }
-        self.rooms.retain(|_, room| room.present || !room.empty());
+        for backend in self.rooms.keys().copied().collect::<Vec<_>>() {
+            self.settle(backend);
+        }
         change
     }
 
-    /// Forgets a backend that left the fleet once its last slot is back.
-    fn leave(&mut self, backend: BackendId) {
-        if self.rooms.get(&backend).is_some_and(|room| !room.present && room.empty()) {
+    /// Gives a slot back or lets it cool; the answer is when it is free.
+    fn release(&mut self, run: &Run, cut: bool, now: Moment) -> Moment {
+        let Run { backend, slot, streaming, .. } = *run;
+        let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
+        room.busy -= 1;
+        room.streaming -= u32::from(streaming);
+        let until = if cut { now + room.backend.release_grace } else { now };
+        if until > now {
+            room.cooling.insert(slot, until);
+            self.cooling.insert((until, backend, slot));
+        } else {
+            room.give(slot);
+        }
+        until
+    }
+
+    /// Brings the end of a room's rest into the books, and forgets a room that left the fleet once its last
+    /// slot is back.
+    fn settle(&mut self, backend: BackendId) {
+        let Some(room) = self.rooms.get_mut(&backend) else { return };
+        let gone = !room.present && room.empty();
+        let alarm = room.switch.alarm().filter(|_| !gone);
+        if alarm != room.alarm {
+            if let Some(until) = room.alarm {
+                self.rests.remove(&(until, backend));
+            }
+            if let Some(until) = alarm {
+                self.rests.insert((until, backend));
+            }
+            room.alarm = alarm;
+        }
+        if gone {
             self.rooms.remove(&backend);
         }
     }

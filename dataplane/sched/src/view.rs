@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::BackendId;
+use crate::{BackendId, Fault, Span};
 
 /// A copy of the books at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct View {
     pub waiting: usize,
     /// How many requests run.
     pub running: usize,
+    /// Whether it was told to close.
+    pub closing: bool,
+    /// Retries that the budget has now.
+    pub retries: u64,
     /// The backends of the fleet, and those that left it with work on them.
     pub backends: BTreeMap<BackendId, BackendView>,
 }
@@ -34,4 +38,53 @@ pub struct BackendView {
     pub waiting: usize,
     /// It drains and nothing runs or cools on it any more.
     pub drained: bool,
+    /// Whether the control plane holds it for healthy; a backend gets work when its breaker agrees.
+    pub healthy: bool,
+    /// What became of requests says about it.
+    pub breaker: Breaker,
+    /// How long a request holds a slot, as a moving average; zero until one did.
+    pub service: Span,
+}
+
+/// A breaker at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Whether it lets requests through.
+    pub state: BreakerState,
+    /// What is left of the rest of an open breaker; zero in other states.
+    pub rest: Span,
+    /// What is left of the rest that the server asked for, whatever the state.
+    pub limited: Span,
+    /// The last thing that counted against the backend, also long ago.
+    pub cause: Option<Cause>,
+}
+
+/// What a breaker lets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BreakerState {
+    /// All.
+    #[default]
+    Closed,
+    /// Nothing until the rest is over.
+    Open,
+    /// One request at a time until one is answered.
+    Trial,
+}
+
+/// What counted against a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// An attempt failed before any content.
+    Fault(Fault),
+    /// A request ended with `Outcome::Failed`.
+    Failed,
+}
+
+/// What a waiting ticket has before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// How many older tickets compete with it for a backend.
+    pub position: usize,
+    /// When it gets a slot if all goes on as it does, from now; no promise.
+    pub expected: Span,
 }

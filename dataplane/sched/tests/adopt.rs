@@ -68,7 +68,7 @@ fn health_decides_starts_and_not_who_waits() {
             ("1 adopt a:2,down", ""),
             ("2 done 1", ""),
             ("2 arrive 5 on a", "refuse 5 unhealthy"),
-            ("20 wake", "refuse 4 deadline 20"),
+            ("20 wake", "refuse 4 deadline 20 back 5000"),
             ("30 adopt a:2", "start 3 a0"),
         ],
     );
@@ -170,7 +170,7 @@ fn a_shorter_queue_turns_away_newcomers_only() {
             ("0 arrive 2 on a", ""),
             ("0 arrive 3 on a", ""),
             ("1 adopt a:1 queue=1", ""),
-            ("1 arrive 4 on a", "refuse 4 full 2"),
+            ("1 arrive 4 on a", "refuse 4 full 2 back 15000"),
             ("2 done 1", "start 2 a0"),
         ],
     );

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Key, ModelId, Moment, Outcome,
-    Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Key, ModelId, Moment,
+    Outcome, Scheduler, Span, TicketId, Usage,
 };
 
 const STEPS: u64 = 60_000;
@@ -48,7 +48,7 @@ impl Chance {
 
     fn event(&mut self) -> Event {
         let ticket = TicketId(self.below(TICKETS));
-        match self.below(20) {
+        match self.below(24) {
             0..9 => Event::Arrive(Arrival {
                 ticket,
                 key: Key(0),
@@ -68,6 +68,12 @@ impl Chance {
             14 | 15 => Event::Cancel { ticket },
             16 => Event::Observe { backend: self.backend(), idle: self.below(2) == 0 },
             17 => Event::Adopt(Arc::new(self.fleet())),
+            18..22 => {
+                let limited = Fault::Limited { retry_after: (self.below(2) > 0).then(|| Span(self.odd())) };
+                let faults = [Fault::Connect, Fault::Reset, Fault::Timeout, Fault::Status, limited];
+                Event::Fail { ticket, fault: faults[self.below(5) as usize], sent: self.below(2) > 0 }
+            }
+            22 if self.below(2_000) == 0 => Event::Close,
             _ => Event::Wake,
         }
     }
@@ -114,6 +120,9 @@ fn note<Slot>(
     match event {
         Event::Arrive(arrival) if !holders.contains_key(&arrival.ticket) => {
             *open.entry(arrival.ticket).or_default() += 1;
+        }
+        Event::Fail { ticket, .. } if holders.remove(ticket).is_some() => {
+            *open.entry(*ticket).or_default() += 1;
         }
         // one that waits may be refused first, when its deadline has come
         Event::Finish { ticket, .. } | Event::Cancel { ticket } => drop(holders.remove(ticket)),

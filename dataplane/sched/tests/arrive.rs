@@ -65,13 +65,13 @@ fn a_full_queue_refuses_only_who_would_wait() {
         &[
             ("0 arrive 1 on a", "start 1 a0"),
             ("0 arrive 2 on a", ""),
-            ("0 arrive 3 on a", "refuse 3 full 1"),
+            ("0 arrive 3 on a", "refuse 3 full 1 back 10000"),
             ("0 arrive 4 on b", "start 4 b0"),
             ("1 cancel 2", ""),
             ("1 arrive 5 on b", ""),
         ],
     );
-    check("a:0 queue=0", &[("0 arrive 1 on a", "refuse 1 full 0")]);
+    check("a:0 queue=0", &[("0 arrive 1 on a", "refuse 1 full 0 back 5000")]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn refusals_name_their_reason() {
         ("a:1,drain,max=99 b:1,max=5", "arrive 1 on ab tokens 50", "refuse 1 draining"),
         ("a:1,down,max=5", "arrive 1 on a tokens 50", "refuse 1 long 50 5"),
         ("a:1 spare", "arrive 1 on a", "refuse 1 spare"),
-        ("a:0", "arrive 1 on a until 0", "refuse 1 deadline 0"),
+        ("a:0", "arrive 1 on a until 0", "refuse 1 deadline 0 back 5000"),
         ("a:1", "arrive 1 on a until 0", "start 1 a0"),
         ("a:1,down b:1", "arrive 1 on ab", "start 1 b0"),
         ("", "arrive 1 on a", "refuse 1 none"),

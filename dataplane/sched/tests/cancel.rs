@@ -41,7 +41,7 @@ fn at_the_deadline_the_refusal_comes_first() {
         &[
             ("0 arrive 1 on a", "start 1 a0"),
             ("0 arrive 2 on a until 9", ""),
-            ("9 cancel 2", "refuse 2 deadline 9"),
+            ("9 cancel 2", "refuse 2 deadline 9 back 5000"),
         ],
     );
 }

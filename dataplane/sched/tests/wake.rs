@@ -16,9 +16,9 @@ fn a_deadline_is_met_exactly() {
             ("3 arrive 3 on a until 10", ""),
             ("? next", "10"),
             ("9 wake", ""),
-            ("10 wake", "refuse 3 deadline 7"),
+            ("10 wake", "refuse 3 deadline 7 back 10000"),
             ("? next", "30"),
-            ("31 wake", "refuse 2 deadline 29"),
+            ("31 wake", "refuse 2 deadline 29 back 5000"),
             ("? next", "never"),
             ("40 done 1", ""),
         ],
@@ -33,7 +33,7 @@ fn any_event_keeps_the_deadlines() {
             ("0 arrive 1 on a", "start 1 a0"),
             ("0 arrive 2 on a until 10", ""),
             ("0 arrive 3 on a until 11", ""),
-            ("10 done 1", "refuse 2 deadline 10, start 3 a0"),
+            ("10 done 1", "refuse 2 deadline 10 back 10000, start 3 a0"),
         ],
     );
 }

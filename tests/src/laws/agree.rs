@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sched::BackendView;
+use sched::{BackendView, Breaker};
 
 use crate::laws::{Step, ensure};
 use crate::ledger::Ledger;
@@ -18,6 +18,7 @@ pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
         let (busy, cooling) = (ledger.busy(id) as u32, ledger.cooling(id) as u32);
         let streaming = ledger.running().values().filter(|held| held.backend == id && held.streaming);
         let waiting = ledger.waiting().values().filter(|wait| ledger.may(&wait.arrival, id));
+        let said = view.backends.get(&id);
         let expected = BackendView {
             present: backend.is_some(),
             slots: backend.map_or(0, |backend| backend.slots),
@@ -26,8 +27,11 @@ pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
             streaming: streaming.count() as u32,
             waiting: waiting.count(),
             drained: backend.is_some_and(|backend| backend.draining) && busy + cooling == 0,
+            healthy: backend.map_or_else(|| said.is_some_and(|said| said.healthy), |backend| backend.healthy),
+            // no request fails in these worlds, so no breaker may open
+            breaker: Breaker::default(),
+            service: said.map(|said| said.service).unwrap_or_default(),
         };
-        let said = view.backends.get(&id);
         ensure(said == Some(&expected), || format!("{id:?}: {said:?} and not {expected:?}"))?;
     }
     Ok(())

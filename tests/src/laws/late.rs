@@ -14,7 +14,7 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
         ensure(!waited || now < started.wait.arrival.deadline, || format!("started too late: {started:?}"))?;
     }
     for refused in ledger.refused() {
-        if let Refusal::Deadline { waited } = refused.why {
+        if let Refusal::Deadline { waited, .. } = refused.why {
             let deadline = refused.wait.arrival.deadline;
             let first = ledger.before() < deadline || refused.wait.since == now;
             ensure(deadline <= now && first && waited == now.since(refused.wait.since), || {

@@ -23,7 +23,11 @@ fn just(ledger: &Ledger, refused: &Refused) -> bool {
         }
         Refusal::Draining => drains,
         Refusal::Unhealthy => !feasible.is_empty() && !drains && !up && refused.wait.since == ledger.now(),
-        Refusal::QueueFull { waiting } => waiting == refused.others && waiting >= ledger.fleet().queue_max,
+        Refusal::QueueFull { waiting, .. } => {
+            waiting == refused.others && waiting >= ledger.fleet().queue_max
+        }
         Refusal::Deadline { .. } => arrival.deadline <= ledger.now(),
+        // nothing fails and nothing closes in these worlds
+        Refusal::Resting { .. } | Refusal::Exhausted { .. } | Refusal::Closing { .. } => false,
     }
 }

@@ -26,8 +26,10 @@ impl Digest {
                 }
                 Decision::Refuse { ticket, why } => {
                     let (kind, detail) = match why {
-                        Refusal::QueueFull { waiting } => (2, waiting as u64),
-                        Refusal::Deadline { waited } => (3, waited.0),
+                        Refusal::QueueFull { waiting, retry_after } => {
+                            (2, (waiting as u64) << 32 | retry_after.0)
+                        }
+                        Refusal::Deadline { waited, retry_after } => (3, waited.0 << 32 | retry_after.0),
                         Refusal::TooLong { estimate, limit } => {
                             (4, u64::from(estimate) << 32 | u64::from(limit))
                         }
@@ -35,6 +37,9 @@ impl Digest {
                         Refusal::Unhealthy => (6, 0),
                         Refusal::Draining => (7, 0),
                         Refusal::Spare => (8, 0),
+                        Refusal::Resting { retry_after } => (9, retry_after.0),
+                        Refusal::Exhausted { tried, budget } => (10, (tried as u64) << 1 | u64::from(budget)),
+                        Refusal::Closing { retry_after } => (11, retry_after.0),
                     };
                     for number in [kind, ticket.0, detail] {
                         self.number(number);

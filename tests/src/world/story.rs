@@ -159,7 +159,9 @@ impl Story {
         let ticket = TicketId(1 << 40);
         match self.chance.below(8) {
             0 => Happening::Tell(Event::FirstToken { ticket }),
-            1 => Happening::Tell(Event::Finish { ticket, outcome: Outcome::Failed, usage: Usage::default() }),
+            1 => {
+                Happening::Tell(Event::Finish { ticket, outcome: Outcome::Aborted, usage: Usage::default() })
+            }
             2 => Happening::Tell(Event::Cancel { ticket }),
             3 => Happening::Tell(Event::Observe { backend: STRANGER, idle: true }),
             4 | 5 => Happening::Look(BackendId(self.chance.below(BACKENDS_MAX) as u32)),

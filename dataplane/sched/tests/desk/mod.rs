@@ -2,15 +2,16 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab tokens 50 until 100`, `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `idle|busy a`, `adopt FLEET`, `wake`. Questions: `? next`, `? position 1`, `? a`.
+//! `fail 1 connect|reset|timeout|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `close`,
+//! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`.
 
 use std::collections::BTreeMap;
 use std::str::SplitWhitespace;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Key, ModelId, Moment, Outcome,
-    Refusal, Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Breaker, Candidate, Class, Decision, Event, Fault, Fleet, Key, ModelId,
+    Moment, Outcome, Refusal, Scheduler, Span, TicketId, Usage,
 };
 
 /// Runs the steps on a core with the given fleet and compares all decisions.
@@ -95,12 +96,31 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
         "failed" => finish(&mut words, Outcome::Failed),
         "aborted" => finish(&mut words, Outcome::Aborted),
         "unsent" => finish(&mut words, Outcome::Unsent),
+        "fail" => Event::Fail {
+            ticket: TicketId(number(&mut words)),
+            fault: read_fault(words.next().unwrap()),
+            sent: words.next() == Some("sent"),
+        },
         "cancel" => Event::Cancel { ticket: TicketId(number(&mut words)) },
         "idle" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: true },
         "busy" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: false },
         "adopt" => Event::Adopt(Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" ")))),
+        "close" => Event::Close,
         "wake" => Event::Wake,
         _ => panic!("event {verb}"),
+    }
+}
+
+fn read_fault(word: &str) -> Fault {
+    let limited = |retry_after| Fault::Limited { retry_after };
+    match word {
+        "connect" => Fault::Connect,
+        "reset" => Fault::Reset,
+        "timeout" => Fault::Timeout,
+        "status" => Fault::Status,
+        "answer" => Fault::Answer,
+        "limited" => limited(None),
+        _ => limited(Some(Span::from_millis(word.strip_prefix("limited=").unwrap().parse().unwrap()))),
     }
 }
 
@@ -138,16 +158,42 @@ fn say(decision: &Decision, arrivals: &BTreeMap<TicketId, Arrival>) -> String {
         }
         Decision::Refuse { ticket, why } => {
             let why = match why {
-                Refusal::QueueFull { waiting } => format!("full {waiting}"),
-                Refusal::Deadline { waited } => format!("deadline {}", waited.0 / 1000),
+                Refusal::QueueFull { waiting, retry_after } => {
+                    format!("full {waiting}{}", back(*retry_after))
+                }
+                Refusal::Deadline { waited, retry_after } => {
+                    format!("deadline {}{}", waited.0 / 1000, back(*retry_after))
+                }
                 Refusal::TooLong { estimate, limit } => format!("long {estimate} {limit}"),
                 Refusal::NoCandidate => "none".into(),
                 Refusal::Unhealthy => "unhealthy".into(),
                 Refusal::Draining => "draining".into(),
+                Refusal::Resting { retry_after } => format!("resting{}", back(*retry_after)),
+                Refusal::Exhausted { tried, budget: false } => format!("exhausted {tried}"),
+                Refusal::Exhausted { tried, budget: true } => format!("exhausted {tried} by the budget"),
                 Refusal::Spare => "spare".into(),
+                Refusal::Closing { retry_after } => format!("closing{}", back(*retry_after)),
             };
             format!("refuse {} {why}", ticket.0)
         }
+    }
+}
+
+fn back(retry_after: Span) -> String {
+    format!(" back {}", retry_after.0 / 1000)
+}
+
+fn say_breaker(breaker: &Breaker) -> String {
+    let Breaker { state, rest, limited, cause } = breaker;
+    let mut said = format!("{state:?}").to_lowercase();
+    for (name, span) in [("", rest), ("limited ", limited)] {
+        if *span > Span::ZERO {
+            said += &format!(" {name}{}", span.0 / 1000);
+        }
+    }
+    match cause {
+        Some(cause) => format!("{said} {cause:?}"),
+        None => said,
     }
 }
 
@@ -158,6 +204,16 @@ fn ask(core: &Scheduler, question: &str) -> String {
         "position" => {
             let position = core.position(TicketId(number(&mut words)));
             position.map_or("none".into(), |ahead| ahead.to_string())
+        }
+        "outlook" => {
+            let outlook = core.outlook(TicketId(number(&mut words)));
+            outlook.map_or("none".into(), |it| format!("{} in {}", it.position, it.expected.0 / 1000))
+        }
+        "retries" => core.view().retries.to_string(),
+        "breaker" => {
+            let view = core.view().backends[&backend_id(words.next().unwrap())];
+            let healthy = if view.healthy { "" } else { "down, " };
+            format!("{healthy}{}", say_breaker(&view.breaker))
         }
         backend => match core.view().backends.get(&backend_id(backend)) {
             None => "gone".into(),
