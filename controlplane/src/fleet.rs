@@ -28,8 +28,21 @@ pub struct Version {
 pub struct Load {
     /// Requests that wait.
     pub queued: u32,
-    /// Name, in flight, slots.
-    pub backends: Vec<(String, u32, u32)>,
+    /// At each backend.
+    pub backends: Vec<BackendLoad>,
+}
+
+/// What a data plane does at one backend.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BackendLoad {
+    /// Of the backend.
+    pub name: String,
+    /// Requests there.
+    pub in_flight: u32,
+    /// Requests that may be there at once.
+    pub slots: u32,
+    /// Why the data plane sends it nothing of its own accord; empty when it does.
+    pub resting: String,
 }
 
 /// A data plane that follows, or has followed.

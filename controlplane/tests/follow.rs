@@ -92,7 +92,8 @@ async fn a_second_data_plane_is_a_spare_and_status_tells_all() {
     assert!(!spare.owner);
     two.say(follow_up::Message::Ack(v1::Ack { version: spare.version.clone() })).await;
     one.say(follow_up::Message::Nack(v1::Nack { version: None, faults: vec!["odd".to_owned()] })).await;
-    let load = v1::BackendLoad { name: "web".to_owned(), in_flight: 3, slots: 4 };
+    let load =
+        v1::BackendLoad { name: "web".to_owned(), in_flight: 3, slots: 4, resting: "rests 2 s".to_owned() };
     one.say(follow_up::Message::Load(v1::Load { queued: 7, backends: vec![load] })).await;
     let mut client = manage(running.addr).await;
     let planes = within("status", async {

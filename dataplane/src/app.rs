@@ -40,8 +40,12 @@ pub struct Settings {
     pub queue_max: usize,
     /// How long one waits at most.
     pub queue_wait: Duration,
+    /// A streaming client that waits longer gets the head of its answer, and keep-alives until there is content.
+    pub stream_wait: Duration,
     /// Bytes of a request body at most, after decompression.
     pub body_bytes_max: usize,
+    /// Bytes of all request bodies that wait for an answer; at least one of the largest fits.
+    pub bodies_bytes_max: usize,
     /// The control plane runs in this process: its store is accepted whatever its lineage.
     pub trust_control: bool,
 }
@@ -58,7 +62,9 @@ impl Default for Settings {
             threads: 0,
             queue_max: 10_000,
             queue_wait: Duration::from_secs(300),
+            stream_wait: Duration::from_secs(15),
             body_bytes_max: 64 * 1024 * 1024,
+            bodies_bytes_max: 1024 * 1024 * 1024,
             trust_control: false,
         }
     }
@@ -120,6 +126,7 @@ pub struct Running {
     ready: watch::Receiver<bool>,
     threads: Vec<thread::JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
     _lock: File,
 }
 
@@ -131,8 +138,9 @@ impl Running {
         matches!(got, Ok(Ok(_)))
     }
 
-    /// Stops accepting, lets running answers end within the grace, then ends.
+    /// Refuses what waits, stops accepting, lets running answers end within the grace, then ends.
     pub async fn stop(self) {
+        self.shared.dispatch.tell(sched::Event::Close);
         // Receivers that are gone have stopped already.
         let _ = self.stop.send(true);
         let join = tokio::task::spawn_blocking(move || {
@@ -168,7 +176,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let kept = folder.join("snapshot.json");
     let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
     let dispatch = Dispatch::new(random(), snapshot.fleet.clone());
-    let limits = Limits { body_bytes_max: settings.body_bytes_max, queue_wait: settings.queue_wait };
+    let limits = Limits {
+        body_bytes_max: settings.body_bytes_max,
+        bodies_bytes_max: settings.bodies_bytes_max.max(settings.body_bytes_max),
+        queue_wait: settings.queue_wait,
+        stream_wait: settings.stream_wait,
+    };
     let incarnation = format!("{:016x}", random());
     let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), limits, incarnation[..8].to_owned()));
     let (stop, stopped) = watch::channel(false);
@@ -186,11 +199,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if let Some(control) = settings.control {
         let hello = hello(plane_id(&folder)?, incarnation, listen);
         let trust = settings.trust_control;
+        let shared = shared.clone();
         let follower = Follower { control, shared, parser, kept, hello, trust, current, ready };
         tasks.push(tokio::spawn(follower.run(stopped)));
     }
     tracing::info!(%listen, %admin, "data plane serves");
-    Ok(Running { listen, admin, stop, ready: is_ready, threads, tasks, _lock: lock })
+    Ok(Running { listen, admin, stop, ready: is_ready, threads, tasks, shared, _lock: lock })
 }
 
 fn hello(plane_id: String, incarnation: String, listen: SocketAddr) -> v1::Hello {

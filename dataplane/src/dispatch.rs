@@ -8,8 +8,8 @@ use std::{
 };
 
 use sched::{
-    Arrival, BackendId, Candidate, Class, Decision, Event, Fleet, Key, ModelId, Moment, Refusal, Scheduler,
-    SlotId, Span, TicketId, View,
+    Arrival, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Key, ModelId, Moment, Outlook,
+    Refusal, Scheduler, SlotId, Span, TicketId, View,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -100,17 +100,7 @@ impl Dispatch {
             candidates,
             deadline: now + patience,
         };
-        let mut own = None;
-        self.run(&mut core, now, Event::Arrive(arrival), Some((ticket, &mut own)));
-        let verdict = match own {
-            Some(verdict) => Err(verdict),
-            None => {
-                let (sender, receiver) = oneshot::channel();
-                core.waiting.insert(ticket, sender);
-                Ok(receiver)
-            }
-        };
-        Waiting::new(self.clone(), ticket, verdict)
+        self.ask(&mut core, now, ticket, Event::Arrive(arrival))
     }
 
     /// Tells the core what happened.
@@ -130,9 +120,30 @@ impl Dispatch {
         self.core().scheduler.view()
     }
 
-    /// How many wait in front of `ticket`; none when it does not wait.
-    pub fn position(&self, ticket: TicketId) -> Option<usize> {
-        self.core().scheduler.position(ticket)
+    /// How `ticket` stands in the queue; none when it does not wait.
+    pub fn outlook(&self, ticket: TicketId) -> Option<Outlook> {
+        self.core().scheduler.outlook(ticket)
+    }
+
+    /// The attempt of `ticket` failed before any content: asks for a slot elsewhere.
+    fn again(self: &Arc<Self>, ticket: TicketId, fault: Fault, sent: bool) -> Waiting {
+        let mut core = self.core();
+        let now = self.now();
+        self.ask(&mut core, now, ticket, Event::Fail { ticket, fault, sent })
+    }
+
+    fn ask(self: &Arc<Self>, core: &mut Core, now: Moment, ticket: TicketId, event: Event) -> Waiting {
+        let mut own = None;
+        self.run(core, now, event, Some((ticket, &mut own)));
+        let verdict = match own {
+            Some(verdict) => Err(verdict),
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                core.waiting.insert(ticket, sender);
+                Ok(receiver)
+            }
+        };
+        Waiting::new(self.clone(), ticket, verdict)
     }
 
     fn leave(&self, ticket: TicketId) {

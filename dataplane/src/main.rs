@@ -38,9 +38,15 @@ struct Args {
     /// Seconds that a request waits for a slot at most.
     #[arg(long, env = "LLMB_QUEUE_WAIT", default_value_t = 300)]
     queue_wait: u64,
+    /// Seconds after which a stream that still waits is begun with keep-alives.
+    #[arg(long, env = "LLMB_STREAM_WAIT", default_value_t = 15)]
+    stream_wait: u64,
     /// MiB of a request body at most, after decompression.
     #[arg(long, env = "LLMB_BODY_MIB_MAX", default_value_t = 64)]
     body_mib_max: usize,
+    /// MiB of all request bodies that wait for an answer.
+    #[arg(long, env = "LLMB_BODIES_MIB_MAX", default_value_t = 1024)]
+    bodies_mib_max: usize,
 }
 
 fn settings(args: Args) -> Settings {
@@ -54,7 +60,9 @@ fn settings(args: Args) -> Settings {
         threads: args.threads,
         queue_max: args.queue_max,
         queue_wait: Duration::from_secs(args.queue_wait),
+        stream_wait: Duration::from_secs(args.stream_wait),
         body_bytes_max: args.body_mib_max.saturating_mul(1024 * 1024),
+        bodies_bytes_max: args.bodies_mib_max.saturating_mul(1024 * 1024),
         trust_control: false,
     }
 }

@@ -46,8 +46,6 @@ pub struct Passage {
     pub operation: Operation,
     /// How the answer is framed.
     pub framing: Framing,
-    /// Answers asked for at once: a stream without a last event is complete when so many have ended.
-    pub choices: u32,
     /// For error frames.
     pub request_id: String,
     /// When the client's request came.
@@ -58,6 +56,17 @@ pub struct Passage {
     pub strip: bool,
     /// The status that the client sees.
     pub status: u16,
+}
+
+/// What has been read of an answer before its relay began.
+#[derive(Debug)]
+pub struct Start {
+    /// Has been fed what was seen.
+    pub tap: Tap,
+    /// In order.
+    pub seen: Vec<Bytes>,
+    /// There is no more.
+    pub ended: bool,
 }
 
 /// An answer on its way to a client.
@@ -77,19 +86,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Relays `upstream`, of which `seen` has been read already.
+    /// Relays `upstream`, of which `start` has been read already.
     #[must_use]
-    pub fn new(
-        passage: Passage,
-        upstream: Incoming,
-        seen: Vec<Bytes>,
-        wire: Wire,
-        lease: Option<Lease>,
-    ) -> Self {
-        let mut tap = Tap::new(passage.operation, passage.framing);
-        tap.expect_choices(passage.choices);
+    pub fn new(passage: Passage, upstream: Incoming, start: Start, wire: Wire, lease: Option<Lease>) -> Self {
         let mut relay = Self {
-            tap,
+            tap: start.tap,
             strip: passage.strip.then(UsageStrip::new),
             passage,
             upstream,
@@ -101,10 +102,11 @@ impl Relay {
             first: false,
             end: None,
         };
-        for chunk in seen {
-            relay.take(chunk);
+        relay.note_content();
+        for chunk in start.seen {
+            relay.pass(chunk);
         }
-        if relay.upstream.is_end_stream() {
+        if start.ended || relay.upstream.is_end_stream() {
             relay.finish();
         }
         relay
@@ -113,14 +115,23 @@ impl Relay {
     fn take(&mut self, chunk: Bytes) {
         if self.passage.judged {
             self.tap.feed(&chunk);
-            if !self.first && self.tap.report().content {
-                self.first = true;
-                self.passage.shared.report.first_token(&self.passage.backend, self.passage.arrival);
-                if let Some(lease) = &self.lease {
-                    lease.first_token();
-                }
-            }
+            self.note_content();
         }
+        self.pass(chunk);
+    }
+
+    fn note_content(&mut self) {
+        if self.first || !self.tap.report().content {
+            return;
+        }
+        self.first = true;
+        self.passage.shared.report.first_token(&self.passage.backend, self.passage.arrival);
+        if let Some(lease) = &self.lease {
+            lease.first_token();
+        }
+    }
+
+    fn pass(&mut self, chunk: Bytes) {
         match &mut self.strip {
             Some(strip) => {
                 strip.feed(chunk, &mut self.scratch);

@@ -34,12 +34,14 @@ use crate::{
 
 pub mod admin;
 mod body;
+mod budget;
 mod call;
 mod intake;
 mod local;
 mod target;
 
 pub use body::Body;
+use budget::Budget;
 
 /// A client has this long to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -59,8 +61,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 pub struct Limits {
     /// Bytes of a request body, after decompression.
     pub body_bytes_max: usize,
+    /// Bytes of all request bodies that wait for an answer.
+    pub bodies_bytes_max: usize,
     /// In the queue.
     pub queue_wait: Duration,
+    /// A stream without content by then is begun with keep-alives.
+    pub stream_wait: Duration,
 }
 
 /// What all threads share.
@@ -74,6 +80,7 @@ pub struct Shared {
     pub report: Report,
     /// Bounds.
     pub limits: Limits,
+    budget: Budget,
     keys: RandomState,
     ids: AtomicU64,
     id_prefix: String,
@@ -88,6 +95,7 @@ impl Shared {
             dispatch,
             report: Report::new(),
             limits,
+            budget: Budget::new(limits.bodies_bytes_max),
             keys: RandomState::new(),
             ids: AtomicU64::new(0),
             id_prefix,

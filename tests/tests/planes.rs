@@ -309,6 +309,20 @@ async fn a_second_data_plane_is_a_spare() {
     drop(first);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_plane_is_not_made_a_backend() {
+    let m = sim("m");
+    let planes = Planes::new();
+    planes.add("one", &m).await;
+    planes.serves("m").await;
+    let backend = v1::Backend { url: planes.url.clone(), ..v1::Backend::default() };
+    let probe = v1::ProbeBackendRequest { backend: Some(backend) };
+    let found = planes.manage().await.probe_backend(probe).await.expect("a verdict").into_inner();
+    let status = found.status.expect("a status");
+    assert_ne!(status.health, v1::Health::Healthy as i32);
+    assert!(status.reason.contains("LLM Balancer"), "{}", status.reason);
+}
+
 #[test]
 fn a_second_process_on_the_same_folder_is_told_so() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -34,8 +34,14 @@ fn backends(list: &[Backend], data_planes: &[DataPlane]) -> String {
         .collect();
     let row = |backend: &Backend| {
         let found = backend.status.clone().unwrap_or_default();
-        let in_flight: u32 =
-            loads.iter().filter(|load| load.name == backend.name).map(|load| load.in_flight).sum();
+        let own = || loads.iter().filter(|load| load.name == backend.name);
+        let in_flight: u32 = own().map(|load| load.in_flight).sum();
+        // Which of the two holds a backend out: the control plane's probes or what a data plane met itself.
+        let resting = own().filter(|load| !load.resting.is_empty());
+        let mut reasons: Vec<String> = resting.map(|load| format!("data plane: {}", load.resting)).collect();
+        if !found.reason.is_empty() {
+            reasons.insert(0, format!("probes: {}", found.reason));
+        }
         vec![
             backend.name.clone(),
             super::kind(backend),
@@ -43,7 +49,7 @@ fn backends(list: &[Backend], data_planes: &[DataPlane]) -> String {
             in_flight.to_string(),
             slots(backend),
             found.models.len().to_string(),
-            found.reason,
+            reasons.join("; "),
         ]
     };
     let headings = ["BACKEND", "KIND", "STATE", "IN FLIGHT", "SLOTS", "MODELS", "REASON"];

@@ -145,8 +145,9 @@ latest  /^(.*)-latest$/  $1                         7           6
 #[test]
 fn the_state_of_all() {
     let version = Version { lineage: "0123456789abcdef".to_owned(), epoch: 2, seq: 14 };
-    let load =
-        Load { queued: 3, backends: vec![BackendLoad { name: "ollama".to_owned(), in_flight: 1, slots: 1 }] };
+    let resting = "rests 4 s after failed connections".to_owned();
+    let busy = BackendLoad { name: "ollama".to_owned(), in_flight: 1, slots: 1, resting };
+    let load = Load { queued: 3, backends: vec![busy] };
     let serving = DataPlane {
         id: "plane-1".to_owned(),
         owner: true,
@@ -170,8 +171,8 @@ control plane 0.1.0, revision 7, snapshot 01234567/2.14
 fault: route fast: no target; the last good snapshot stays
 
 BACKEND  KIND    STATE      IN FLIGHT  SLOTS        MODELS  REASON
-lab      vllm    unhealthy  0          4            1       connection refused
-ollama   ollama  healthy    1          1 (assumed)  2
+lab      vllm    unhealthy  0          4            1       probes: connection refused
+ollama   ollama  healthy    1          1 (assumed)  2       data plane: rests 4 s after failed connections
 
 DATA PLANE  STATE          SERVES          QUEUED  SNAPSHOT       FAULTS
 plane-0     gone for 60 s                  0       none

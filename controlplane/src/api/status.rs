@@ -3,7 +3,7 @@
 use proto::v1;
 
 use super::Api;
-use crate::fleet::{Load, Plane, Version};
+use crate::fleet::{BackendLoad, Load, Plane, Version};
 
 impl Api {
     pub(super) fn status_now(&self) -> v1::StatusResponse {
@@ -40,10 +40,11 @@ fn data_plane(id: &str, plane: &Plane, owner: bool) -> v1::DataPlane {
 }
 
 fn load(load: &Load) -> v1::Load {
-    let one = |(name, in_flight, slots): &(String, u32, u32)| v1::BackendLoad {
-        name: name.clone(),
-        in_flight: *in_flight,
-        slots: *slots,
+    let one = |backend: &BackendLoad| v1::BackendLoad {
+        name: backend.name.clone(),
+        in_flight: backend.in_flight,
+        slots: backend.slots,
+        resting: backend.resting.clone(),
     };
     v1::Load { queued: load.queued, backends: load.backends.iter().map(one).collect() }
 }

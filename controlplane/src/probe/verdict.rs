@@ -56,11 +56,16 @@ pub fn further(backend: &Backend, answers: &Answers) -> Vec<Question> {
     }
 }
 
+/// How a data plane of this product names itself in the `server` header of its own answers.
+const BALANCER_SERVER: &str = "llm-balancer";
+const BALANCER: &str = "an LLM Balancer itself: behind another it could be asked to forward to itself";
+
 /// Judges the answers of a full identification.
 #[must_use]
 pub fn identify(backend: &Backend, answers: &Answers) -> Verdict {
     let chosen = choose(backend, answers);
     let finding = match &chosen {
+        _ if is_balancer(answers) => Err(BALANCER.to_owned()),
         Some((sort, _)) => read(backend, sort, answers),
         None => Err(nothing(backend, answers)),
     };
@@ -106,6 +111,11 @@ pub fn refresh(backend: &Backend, before: &Finding, answers: &Answers) -> Result
 pub fn changed(before: &Finding, now: &Finding) -> bool {
     let names = |finding: &Finding| finding.models.iter().map(|model| model.name.clone()).collect::<Vec<_>>();
     names(before) != names(now) || before.slots != now.slots || before.version != now.version
+}
+
+/// One that forwards to itself would send a request round and round.
+fn is_balancer(answers: &Answers) -> bool {
+    answers.0.values().flatten().any(|answer| answer.server.starts_with(BALANCER_SERVER))
 }
 
 fn choose(backend: &Backend, answers: &Answers) -> Option<(&'static Sort, Option<(Question, String)>)> {
@@ -193,7 +203,7 @@ fn trouble(backend: &Backend, answers: &Answers) -> Option<String> {
         let (label, status) = (question.label(), answer.status);
         return Some(match &backend.credential {
             Some(credential) => format!("refuses the credential {credential} ({label}: {status})"),
-            None => format!("wants a credential ({label}: {status})"),
+            None => format!("wants a credential: give it with --credential ({label}: {status})"),
         });
     }
     let lists = [Question::Models, Question::OllamaTags, Question::ModelsAnthropic, Question::ModelsGemini];

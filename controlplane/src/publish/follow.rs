@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Joined, Publisher};
 use crate::{
-    fleet::{FAULTS_MAX, LOADS_MAX, Load, Version},
+    fleet::{BackendLoad, FAULTS_MAX, LOADS_MAX, Load, Version},
     model::name::NAME_CHARS_MAX,
     probe::watch::unix_ms,
     store::Store,
@@ -129,7 +129,12 @@ fn note(publisher: &Publisher, id: &str, stream: u64, message: FollowUp) -> bool
             }
         }
         Some(follow_up::Message::Load(load)) => {
-            let one = |backend: &v1::BackendLoad| (cut(&backend.name), backend.in_flight, backend.slots);
+            let one = |backend: &v1::BackendLoad| BackendLoad {
+                name: cut(&backend.name),
+                in_flight: backend.in_flight,
+                slots: backend.slots,
+                resting: cut(&backend.resting),
+            };
             let backends = load.backends.iter().take(LOADS_MAX).map(one).collect();
             plane.load = Some(Load { queued: load.queued, backends });
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sched::{Event, Outcome, Refusal, TicketId, Usage};
+use sched::{Event, Fault, Outcome, Refusal, TicketId, Usage};
 use tokio::sync::oneshot;
 
 use super::{Dispatch, Grant, Verdict};
@@ -35,10 +35,10 @@ impl Waiting {
         Self { dispatch, ticket, state }
     }
 
-    /// True when it was answered without waiting.
+    /// Its number in the core.
     #[must_use]
-    pub fn decided(&self) -> bool {
-        matches!(self.state, State::Decided(_))
+    pub fn ticket(&self) -> TicketId {
+        self.ticket
     }
 
     /// Waits for the core's answer, which comes by the ticket's deadline at the latest.
@@ -59,6 +59,7 @@ impl Waiting {
             ticket: self.ticket,
             outcome: Outcome::Unsent,
             usage: Usage::default(),
+            held: true,
         };
         Ok((lease, grant))
     }
@@ -85,9 +86,17 @@ pub struct Lease {
     pub outcome: Outcome,
     /// What the server reported.
     pub usage: Usage,
+    held: bool,
 }
 
 impl Lease {
+    /// The attempt failed before any content: gives the slot back and asks for another elsewhere.
+    #[must_use]
+    pub fn fail(mut self, fault: Fault, sent: bool) -> Waiting {
+        self.held = false;
+        self.dispatch.again(self.ticket, fault, sent)
+    }
+
     /// The first byte of content has come.
     pub fn first_token(&self) {
         self.dispatch.tell(Event::FirstToken { ticket: self.ticket });
@@ -96,6 +105,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if !self.held {
+            return;
+        }
         self.dispatch.tell(Event::Finish { ticket: self.ticket, outcome: self.outcome, usage: self.usage });
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::call::Late;
 use crate::relay::{Cut, Relay};
 
 /// The body of an answer.
@@ -17,6 +18,8 @@ pub enum Body {
     Whole(Option<Bytes>),
     /// A backend's.
     Relay(Box<Relay>),
+    /// One that is begun before there is an answer.
+    Late(Box<Late>),
 }
 
 impl Body {
@@ -37,13 +40,14 @@ impl http_body::Body for Body {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relay(relay) => relay.poll(cx),
+            Self::Late(late) => late.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Relay(_) => false,
+            Self::Relay(_) | Self::Late(_) => false,
         }
     }
 
@@ -51,7 +55,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Self::Whole(None) => SizeHint::with_exact(0),
-            Self::Relay(_) => SizeHint::default(),
+            Self::Relay(_) | Self::Late(_) => SizeHint::default(),
         }
     }
 }

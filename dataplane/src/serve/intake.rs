@@ -11,6 +11,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use wire::Fault;
 
+use super::budget::{Budget, Held};
+
+/// A whole request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Between two pieces of a request body.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a refused body that are read and thrown away.
@@ -20,16 +24,28 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A buffer is not made larger than this on the word of a `content-length` alone.
 const TRUSTED_BYTES: usize = 1024 * 1024;
 
-/// The body of a request, decompressed, at most `bytes_max` long.
-pub async fn read(headers: &HeaderMap, mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+/// The body of a request, decompressed, at most `bytes_max` long, and the memory that it holds.
+pub async fn read(
+    headers: &HeaderMap,
+    mut body: Incoming,
+    bytes_max: usize,
+    budget: &Budget,
+) -> Result<(Bytes, Held), Fault> {
+    let mut held = Held::default();
     let raw = match media_type(headers) {
-        Ok(()) => collect(&mut body, bytes_max).await,
+        Ok(()) => {
+            let collected = collect(&mut body, bytes_max, budget, &mut held);
+            let late = || bad(format!("the body did not end within {} s", BODY_TIMEOUT.as_secs()));
+            tokio::time::timeout(BODY_TIMEOUT, collected).await.unwrap_or_else(|_| Err(late()))
+        }
         Err(fault) => Err(fault),
     };
     if raw.is_err() && !body.is_end_stream() {
         tokio::task::spawn_local(tokio::time::timeout(DISCARD_TIMEOUT, discard(body)));
     }
-    decode(coding(headers)?, raw?, bytes_max)
+    let plain = decode(coding(headers)?, raw?, bytes_max)?;
+    budget.grow(&mut held, plain.len()).await?;
+    Ok((plain, held))
 }
 
 /// Reads on past a refused body: a connection closed over unread bytes is reset, and the client never sees why.
@@ -53,7 +69,7 @@ fn media_type(headers: &HeaderMap) -> Result<(), Fault> {
     if known || (essence.starts_with("application/") && essence.ends_with("+json")) {
         Ok(())
     } else {
-        Err(Fault::MediaType { got: told })
+        Err(Fault::MediaType { got: format!("content-type {told}") })
     }
 }
 
@@ -72,18 +88,22 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Fault> {
         "gzip" | "x-gzip" => Ok(Coding::Gzip),
         "deflate" => Ok(Coding::Deflate),
         "zstd" => Ok(Coding::Zstd),
-        other => Err(Fault::MediaType {
-            got: format!("content-encoding {other}; identity, gzip, deflate and zstd are read"),
-        }),
+        other => Err(Fault::MediaType { got: format!("content-encoding {other}") }),
     }
 }
 
-async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+async fn collect(
+    body: &mut Incoming,
+    bytes_max: usize,
+    budget: &Budget,
+    held: &mut Held,
+) -> Result<Bytes, Fault> {
     let too_large = || Fault::TooLarge { limit_bytes: bytes_max as u64 };
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if told > bytes_max {
         return Err(too_large());
     }
+    budget.grow(held, told).await?;
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     loop {
@@ -103,9 +123,11 @@ async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Fault> 
                 all.extend_from_slice(&piece);
             }
         }
-        if first.as_ref().map_or(all.len(), Bytes::len) > bytes_max {
+        let length = first.as_ref().map_or(all.len(), Bytes::len);
+        if length > bytes_max {
             return Err(too_large());
         }
+        budget.grow(held, length).await?;
     }
     Ok(first.unwrap_or_else(|| all.freeze()))
 }

@@ -1,18 +1,20 @@
 //! What a path asks for, and the shape of every answer that is our own.
 
-use std::{net::IpAddr, rc::Rc, time::Instant};
+use std::{cell::Cell, net::IpAddr, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use sched::TicketId;
 use wire::{Dialect, Fault, Target};
 
 use super::{Body, Worker, call, local};
 
+const SERVER: HeaderValue = HeaderValue::from_static(concat!("llm-balancer/", env!("CARGO_PKG_VERSION")));
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-llmb-request-id");
 
 /// A request on its way through this data plane.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inquiry {
     /// Given by us, in every answer and log line.
     pub id: String,
@@ -20,6 +22,8 @@ pub struct Inquiry {
     pub arrival: Instant,
     /// Who asks.
     pub key: u64,
+    /// Its number in the scheduling core, once it has one.
+    pub ticket: Rc<Cell<Option<TicketId>>>,
 }
 
 /// Answers one request.
@@ -29,6 +33,7 @@ pub async fn answer(worker: &Rc<Worker>, request: Request<Incoming>, peer: IpAdd
         id: shared.request_id(),
         arrival: Instant::now(),
         key: shared.key(request.headers(), peer),
+        ticket: Rc::default(),
     };
     let target = wire::target(request.method().as_str(), request.uri().path(), request.uri().query());
     let mut response = match refused_shape(&request) {
@@ -47,6 +52,8 @@ pub async fn answer(worker: &Rc<Worker>, request: Request<Incoming>, peer: IpAdd
             headers.entry(name).or_insert_with(|| id.clone());
         }
         headers.insert(REQUEST_ID, id);
+        // Probes know a balancer by this, and never make it a backend of itself.
+        headers.entry(header::SERVER).or_insert(SERVER);
     }
     response
 }

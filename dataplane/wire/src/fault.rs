@@ -127,6 +127,11 @@ pub enum Fault {
         /// When a new try makes sense, in seconds.
         retry_after_s: u32,
     },
+    /// Request bodies fill all the memory that is set aside for them.
+    Memory {
+        /// When a new try makes sense, in seconds.
+        retry_after_s: u32,
+    },
     /// A fault of the product.
     Internal,
 }
@@ -148,6 +153,7 @@ impl Fault {
             Fault::QueueFull { retry_after_s, .. }
             | Fault::QueueDeadline { retry_after_s, .. }
             | Fault::NoBackend { retry_after_s, .. }
+            | Fault::Memory { retry_after_s }
             | Fault::Draining { retry_after_s } => Some((*retry_after_s).max(1)),
             Fault::Spare => Some(RETRY_AFTER_S),
             _ => None,
@@ -194,7 +200,9 @@ impl Fault {
                 "model \"{model}\" is served in {} only; translation between dialects is not there yet",
                 needs.join(", ")
             ),
-            Fault::MediaType { got } => format!("content of type {got} is not read; send JSON"),
+            Fault::MediaType { got } => {
+                format!("{got} is not read; send JSON, whole or compressed with gzip, deflate or zstd")
+            }
             Fault::Unauthorized => "missing or unknown API key".to_owned(),
             Fault::QueueFull { waiting, .. } => {
                 format!("{waiting} requests are waiting already; try again later")
@@ -214,6 +222,9 @@ impl Fault {
                 format!("backend {backend} ended the answer before its end; what came is incomplete")
             }
             Fault::Draining { .. } => "this data plane is shutting down; try again".to_owned(),
+            Fault::Memory { .. } => {
+                "request bodies fill the memory set aside for them; try again later".to_owned()
+            }
             Fault::Internal => "internal error".to_owned(),
         }
     }

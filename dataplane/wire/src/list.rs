@@ -248,7 +248,7 @@ fn digest(id: &str) -> String {
 }
 
 /// Seconds since 1970 as a date, by the civil calendar of Howard Hinnant's `civil_from_days`.
-fn rfc3339(seconds: u64) -> String {
+pub(crate) fn rfc3339(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468;
     let era = shifted / 146_097;

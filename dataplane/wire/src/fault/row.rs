@@ -84,6 +84,7 @@ pub(super) fn of(fault: &Fault) -> Row {
         Fault::NoBackend { .. } => overloaded("no_upstream"),
         Fault::Spare => overloaded("spare"),
         Fault::Draining { .. } => overloaded("draining"),
+        Fault::Memory { .. } => overloaded("memory"),
         Fault::UpstreamConnect { .. } | Fault::UpstreamBroken { .. } => broken("upstream_error"),
         Fault::Truncated { .. } => broken("upstream_truncated"),
         Fault::UpstreamTimeout { .. } => timeout(),

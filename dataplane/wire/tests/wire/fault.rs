@@ -38,6 +38,7 @@ fn faults() -> Vec<(&'static str, Fault)> {
         ("upstream-auth", Fault::UpstreamAuth { backend: backend() }),
         ("truncated", Fault::Truncated { backend: backend() }),
         ("draining", Fault::Draining { retry_after_s: 2 }),
+        ("memory", Fault::Memory { retry_after_s: 2 }),
         ("internal", Fault::Internal),
     ]
 }
@@ -131,7 +132,8 @@ fn words_that_clients_look_for() {
 #[test]
 fn retries_are_told_where_they_help() {
     for (name, fault) in faults() {
-        let temporary = matches!(name, "queue-full" | "queue-deadline" | "no-backend" | "spare" | "draining");
+        let temporary =
+            matches!(name, "queue-full" | "queue-deadline" | "no-backend" | "spare" | "draining" | "memory");
         assert_eq!(fault.retry_after_s().is_some(), temporary, "{name}");
         assert_ne!(fault.retry_after_s(), Some(0), "{name}");
     }

@@ -1,0 +1,344 @@
+//! One attempt at one backend, up to its first content: until then the client has seen nothing, and another may follow.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use sched::{Outcome, Span};
+use wire::{Fault, First, Framing, Tap};
+
+use super::{super::Body, Call, Run, request};
+use crate::{
+    config::Backend,
+    dispatch::Lease,
+    provider,
+    relay::{Passage, Relay, Start},
+    route::Candidate,
+    upstream::{UpstreamError, Wire},
+};
+
+/// For the first content, before the prompt's length is counted: a large model may have to be loaded.
+const FIRST_CONTENT_BASE: Duration = Duration::from_secs(300);
+/// A server that reads its prompt slower than this is given up, in tokens a second.
+const PREFILL_TPS_MIN: u32 = 20;
+/// Bytes of a stream held back in search of its first content.
+const HELD_BYTES_MAX: usize = 64 * 1024;
+/// A longer answer in one piece is relayed before its end is known.
+const WHOLE_BYTES_MAX: usize = 256 * 1024;
+/// A longer answer in one piece with a good status is no error.
+const ERROR_BYTES_MAX: usize = 16 * 1024;
+/// Bytes kept of an answer that says why the server failed.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+/// To read them.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+const BACKEND: HeaderName = HeaderName::from_static("x-llmb-backend");
+const MODEL: HeaderName = HeaderName::from_static("x-llmb-model");
+
+/// An attempt that failed before any content.
+#[derive(Debug)]
+pub struct Failure {
+    /// As the core hears it; none when another backend would do no better.
+    pub cause: Option<sched::Fault>,
+    /// The engine may be at work on it.
+    pub sent: bool,
+    /// What the client gets when no other attempt follows.
+    pub answer: Result<Response<Body>, Fault>,
+    /// In words, for the log.
+    pub what: String,
+    /// The slot.
+    pub lease: Option<Lease>,
+}
+
+/// The bounds of one attempt.
+fn first_content_within(call: &Call) -> Duration {
+    FIRST_CONTENT_BASE + Duration::from_secs(u64::from(call.ask.prompt_tokens / PREFILL_TPS_MIN))
+}
+
+/// Sends `call` to `chosen` and waits for the first content of the answer.
+pub async fn attempt(
+    run: &Run,
+    call: &Call,
+    chosen: &Candidate,
+    mut lease: Option<Lease>,
+) -> Result<Response<Body>, Failure> {
+    let backend = &chosen.backend;
+    let name = || backend.name.to_string();
+    let (request, strip) = match request::build(call, chosen) {
+        Ok(built) => built,
+        Err(fault) => {
+            return Err(Failure {
+                cause: None,
+                sent: false,
+                what: fault.message(),
+                answer: Err(fault),
+                lease,
+            });
+        }
+    };
+    // From here on the engine may be at work until the connection closes.
+    if let Some(lease) = &mut lease {
+        lease.outcome = Outcome::Aborted;
+    }
+    let begun = async {
+        let (answer, wire) =
+            run.worker.pool.send(&backend.base, &request).await.map_err(|error| unsent(backend, &error))?;
+        begin(call, backend, answer, wire).await
+    };
+    let within = first_content_within(call);
+    let begun = tokio::time::timeout(within, begun).await.unwrap_or_else(|_| {
+        let what = format!("no content within {} s", within.as_secs());
+        Err(Failed::of(sched::Fault::Timeout, Fault::UpstreamTimeout { backend: name(), what }))
+    });
+    match begun {
+        Ok(begun) => Ok(relayed(run, call, chosen, begun, lease, strip)),
+        Err(failed) => Err(Failure {
+            cause: failed.cause,
+            sent: failed.sent,
+            what: failed.what,
+            answer: match failed.answer {
+                Answer::Fault(fault) => Err(fault),
+                Answer::Said(head, body) => Ok(said(&head, body, chosen)),
+                Answer::Made(status, message) => {
+                    Ok(super::made(call.operation.dialect(), status, &message, &run.inquiry.id))
+                }
+            },
+            lease,
+        }),
+    }
+}
+
+/// A failure without what the caller knows.
+struct Failed {
+    cause: Option<sched::Fault>,
+    sent: bool,
+    what: String,
+    answer: Answer,
+}
+
+enum Answer {
+    Fault(Fault),
+    /// The server's own words.
+    Said(Parts, Bytes),
+    /// An error that came with a good status.
+    Made(u16, String),
+}
+
+impl Failed {
+    fn of(cause: sched::Fault, fault: Fault) -> Self {
+        Self { cause: Some(cause), sent: true, what: fault.message(), answer: Answer::Fault(fault) }
+    }
+}
+
+fn unsent(backend: &Backend, error: &UpstreamError) -> Failed {
+    let name = backend.name.to_string();
+    match error {
+        UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Failed {
+            cause: Some(sched::Fault::Connect),
+            sent: false,
+            what: error.to_string(),
+            answer: Answer::Fault(Fault::UpstreamConnect { backend: name }),
+        },
+        UpstreamError::Broken(_) => {
+            Failed::of(sched::Fault::Reset, Fault::UpstreamBroken { backend: name, what: error.to_string() })
+        }
+    }
+}
+
+/// An answer whose first content is here.
+struct Begun {
+    head: Parts,
+    upstream: Incoming,
+    wire: Wire,
+    start: Start,
+    judged: bool,
+}
+
+async fn begin(
+    call: &Call,
+    backend: &Backend,
+    answer: Response<Incoming>,
+    wire: Wire,
+) -> Result<Begun, Failed> {
+    let (head, mut upstream) = answer.into_parts();
+    let broken = |what: String| {
+        Failed::of(sched::Fault::Answer, Fault::UpstreamBroken { backend: backend.name.to_string(), what })
+    };
+    if head.status.is_redirection() {
+        return Err(broken(format!("status {}: redirects are not followed", head.status.as_u16())));
+    }
+    if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(Failed::of(
+            sched::Fault::Status,
+            Fault::UpstreamAuth { backend: backend.name.to_string() },
+        ));
+    }
+    if let Some(cause) = cause(head.status, &head.headers) {
+        let body = collected(upstream).await;
+        let what = format!("status {}", head.status.as_u16());
+        return Err(Failed { cause: Some(cause), sent: false, what, answer: Answer::Said(head, body) });
+    }
+    let readable = !head.headers.contains_key(header::CONTENT_ENCODING);
+    let judged = head.status.is_success() && readable;
+    let mut tap = Tap::new(call.operation, call.framing);
+    tap.expect_choices(call.ask.choices);
+    let mut start = Start { tap, seen: Vec::new(), ended: false };
+    if judged {
+        read_on(call, &mut upstream, &mut start).await.map_err(broken)?;
+        judge(call, &head, &start).map_err(|bad| match bad {
+            Bad::Error { status, message } => refused(status, message),
+            Bad::Broken(what) => broken(what),
+        })?;
+    }
+    Ok(Begun { head, upstream, wire, start, judged })
+}
+
+/// Reads a stream up to its first content, an answer in one piece to its end, both within bounds.
+async fn read_on(call: &Call, upstream: &mut Incoming, start: &mut Start) -> Result<(), String> {
+    let streamed = call.framing != Framing::Whole;
+    let bytes_max = if streamed { HELD_BYTES_MAX } else { WHOLE_BYTES_MAX };
+    let mut held = 0;
+    while held < bytes_max {
+        if upstream.is_end_stream() {
+            start.ended = true;
+            return Ok(());
+        }
+        match upstream.frame().await {
+            None => {
+                start.ended = true;
+                return Ok(());
+            }
+            Some(Err(error)) => return Err(format!("its connection broke: {error}")),
+            Some(Ok(frame)) => {
+                let Ok(chunk) = frame.into_data() else { continue };
+                held += chunk.len();
+                start.tap.feed(&chunk);
+                start.seen.push(chunk);
+                let report = start.tap.report();
+                if streamed && (report.content || report.complete || report.error.is_some()) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Bad {
+    /// The server says so itself, with a good status.
+    Error { status: u16, message: String },
+    /// It makes no sense.
+    Broken(String),
+}
+
+fn judge(call: &Call, head: &Parts, start: &Start) -> Result<(), Bad> {
+    let report = start.tap.report();
+    let streamed = call.framing != Framing::Whole;
+    let short = start.seen.iter().map(Bytes::len).sum::<usize>() <= ERROR_BYTES_MAX;
+    let suspect = if streamed { !report.content || report.error.is_some() } else { start.ended && short };
+    if suspect {
+        let so_far = start.seen.concat();
+        if let First::Error { status, message } = wire::first_element(call.operation, call.framing, &so_far) {
+            return Err(Bad::Error { status, message });
+        }
+    }
+    if !start.ended {
+        return Ok(());
+    }
+    if streamed && !report.content && !report.complete {
+        return Err(Bad::Broken("the stream ended before any content".to_owned()));
+    }
+    let json = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|told| told.as_bytes().starts_with(b"application/json"));
+    if !streamed && json && !report.complete {
+        return Err(Bad::Broken("the answer is no whole JSON value".to_owned()));
+    }
+    Ok(())
+}
+
+fn refused(status: u16, message: String) -> Failed {
+    let cause = match StatusCode::from_u16(status) {
+        Ok(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => None,
+        _ => Some(sched::Fault::Answer),
+    };
+    Failed { cause, sent: true, what: message.clone(), answer: Answer::Made(status, message) }
+}
+
+/// Whether another backend may do better than one that answers with this status.
+fn cause(status: StatusCode, headers: &HeaderMap) -> Option<sched::Fault> {
+    match status.as_u16() {
+        429 => {
+            let told = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = told.and_then(|told| told.trim().parse().ok()).map(Span::from_secs);
+            Some(sched::Fault::Limited { retry_after })
+        }
+        408 | 500 | 502 | 503 | 504 | 529 => Some(sched::Fault::Status),
+        _ => None,
+    }
+}
+
+async fn collected(mut body: Incoming) -> Bytes {
+    let mut all = Vec::new();
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(chunk) = frame.into_data() {
+                let room = REFUSAL_BYTES_MAX - all.len();
+                all.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+        }
+    };
+    // What came by then has to do.
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, read).await;
+    Bytes::from(all)
+}
+
+/// The server's own refusal, for the client.
+fn said(head: &Parts, body: Bytes, chosen: &Candidate) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = provider::answer_headers(&head.headers, false);
+    mark(response.headers_mut(), chosen);
+    response
+}
+
+fn mark(headers: &mut HeaderMap, chosen: &Candidate) {
+    for (header, value) in [(BACKEND, &chosen.backend.name), (MODEL, &chosen.model)] {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.insert(header, value);
+        }
+    }
+}
+
+fn relayed(
+    run: &Run,
+    call: &Call,
+    chosen: &Candidate,
+    begun: Begun,
+    lease: Option<Lease>,
+    strip: bool,
+) -> Response<Body> {
+    let strip = strip && begun.judged;
+    let status = begun.head.status;
+    let passage = Passage {
+        shared: run.worker.shared.clone(),
+        pool: run.worker.pool.clone(),
+        backend: chosen.backend.name.clone(),
+        operation: call.operation,
+        framing: call.framing,
+        request_id: run.inquiry.id.clone(),
+        arrival: run.inquiry.arrival,
+        judged: begun.judged,
+        strip,
+        status: status.as_u16(),
+    };
+    let headers = provider::answer_headers(&begun.head.headers, !strip);
+    let relay = Relay::new(passage, begun.upstream, begun.start, begun.wire, lease);
+    let mut response = Response::new(Body::Relay(Box::new(relay)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    mark(response.headers_mut(), chosen);
+    response
+}
