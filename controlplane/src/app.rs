@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
@@ -17,20 +22,22 @@ use tonic::{
 
 use crate::{
     api::{self, Api},
-    model::Desired,
+    model::{Desired, Health},
     plan::{self, check::check},
     probe::watch::{Pace, Sights},
     publish::{
         Publisher,
         follow::{FollowService, appoint},
     },
-    store::{EngineFault, Identity, Store, disk::Disk},
+    store::{EngineFault, Identity, Store, disk::Disk, finding},
     web::{self, Web},
 };
 
 /// The first snapshot waits this long at most for the first look at each backend: without it a restart would tell
 /// data planes that nothing is known.
 const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// Findings that wait to be kept at most.
+const FINDINGS_MAX: usize = 256;
 /// Changes that come together are planned together.
 const GATHER: Duration = Duration::from_millis(10);
 /// Between two looks at the writer and at who holds the slots.
@@ -164,13 +171,16 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let open = move || Disk::open(&state_dir).map(|disk| Box::new(disk) as Box<_>);
     let store = Arc::new(Store::open(open, fresh()?).await?);
     let publisher = Arc::new(Publisher::new(store.identity().clone(), store.first_owner()));
-    let sights: Arc<Sights> = Arc::default();
+    let sights: Arc<Sights> = Arc::new(Sights::new(store.first_seen().clone()));
     let stop = CancellationToken::new();
     let (fail, failed) = watch::channel(None);
     let mut tasks = JoinSet::new();
 
     let pace = Pace { interval: settings.probe_interval, timeout: settings.probe_timeout };
-    tasks.spawn(crate::probe::watch::run(store.watch(), Arc::clone(&sights), pace, stop.clone()));
+    let (found, findings) = mpsc::channel(FINDINGS_MAX);
+    tasks.spawn(crate::probe::watch::run(store.watch(), Arc::clone(&sights), found, pace, stop.clone()));
+    // It ends when probing does, after the last finding.
+    tasks.spawn(finding::keep(Arc::clone(&store), findings));
     let planner = keep_planning(store.watch(), Arc::clone(&sights), Arc::clone(&publisher));
     tasks.spawn(until(stop.clone(), planner));
     tasks.spawn(until(stop.clone(), keep_watch(Arc::clone(&store), Arc::clone(&publisher), fail)));
@@ -225,8 +235,8 @@ async fn keep_planning(
     loop {
         let now = Arc::clone(&desired.borrow_and_update());
         let sight = seen.borrow_and_update().clone();
-        first =
-            first && Instant::now() < first_by && !now.backends.keys().all(|name| sight.contains_key(name));
+        let looked = |name| sight.get(name).is_some_and(|seen: &Arc<_>| seen.health != Health::Unknown);
+        first = first && Instant::now() < first_by && !now.backends.keys().all(looked);
         if !first {
             let picture = plan::plan(&now, &sight);
             let faults = check(&picture);

@@ -170,14 +170,22 @@ pub struct Config {
 }
 
 /// Dialects are stored by name, so that the order of an enum is no part of the format.
-mod dialects {
+pub mod dialects {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use wire::Dialect;
 
+    /// Their names.
+    ///
+    /// # Errors
+    /// As the serializer.
     pub fn serialize<S: Serializer>(dialects: &[Dialect], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(dialects.iter().map(|dialect| dialect.name()))
     }
 
+    /// From their names.
+    ///
+    /// # Errors
+    /// When one is unknown.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Dialect>, D::Error> {
         let names = Vec::<String>::deserialize(deserializer)?;
         let dialect = |name: &String| {

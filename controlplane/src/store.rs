@@ -3,6 +3,7 @@
 mod commit;
 pub mod disk;
 pub mod engine;
+pub mod finding;
 #[cfg(test)]
 pub mod memory;
 mod tree;

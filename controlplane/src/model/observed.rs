@@ -2,7 +2,10 @@
 
 use wire::Dialect;
 
-use super::Kind;
+use super::{Backend, Kind};
+
+/// What was found of a backend, which was asked as it was configured then.
+pub type Found = (Backend, Observed);
 
 /// Models of one backend at most; the rest is cut and said so.
 pub const MODELS_MAX: usize = 4096;
@@ -58,6 +61,20 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// What outlives the process: what it is and serves, not how it is or what is loaded.
+    #[must_use]
+    pub fn lasting(&self) -> Observed {
+        let model = |model: &Model| Model { resident: false, ..model.clone() };
+        Observed {
+            kind: self.kind,
+            dialects: self.dialects.clone(),
+            models: self.models.iter().map(model).collect(),
+            slots: self.slots,
+            version: self.version.clone(),
+            ..Observed::default()
+        }
+    }
+
     /// Whether both are equal save for when and how fast they were seen.
     #[must_use]
     pub fn same(&self, other: &Observed) -> bool {

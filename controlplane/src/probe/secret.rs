@@ -5,6 +5,9 @@ use crate::model::Credential;
 /// A secret has at most this many bytes.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
+const WHERE: &str = "in the environment of the control plane (where llmctl up or llmb-control was started)";
+const INSTEAD: &str = "start it with the variable set, or use file:PATH";
+
 /// A secret. It has no `Debug` and no `Display`.
 pub struct Secret(String);
 
@@ -23,7 +26,7 @@ impl Secret {
 pub async fn read(credential: &Credential) -> Result<Secret, String> {
     let text = match credential {
         Credential::Env(name) => {
-            std::env::var(name).map_err(|_| format!("credential {credential}: not set"))?
+            std::env::var(name).map_err(|_| format!("{credential} is not set {WHERE}; {INSTEAD}"))?
         }
         Credential::File(path) => {
             file(path).await.map_err(|problem| format!("credential {credential}: {problem}"))?

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::sleep,
 };
@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     find,
-    model::{Backend, Desired, Health, Name, Observed, observed::REASON_CHARS_MAX},
+    model::{
+        Backend, Desired, Health, Name, Observed,
+        observed::{Found, REASON_CHARS_MAX},
+    },
 };
 
 /// Backends that are asked at the same time, at most.
@@ -40,10 +43,12 @@ pub struct Pace {
     pub timeout: Duration,
 }
 
-/// Runs until `stop`. Each backend has a task of its own; the first probe is at once.
+/// Runs until `stop`. Each backend has a task of its own; the first probe is at once. What was found goes to `found`
+/// where it differs from what was found before.
 pub async fn run(
     mut desired: watch::Receiver<Arc<Desired>>,
     sights: Arc<Sights>,
+    found: mpsc::Sender<Found>,
     pace: Pace,
     stop: CancellationToken,
 ) {
@@ -64,7 +69,20 @@ pub async fn run(
             if !running.contains_key(&backend.name) {
                 let ends = stop.child_token();
                 running.insert(backend.name.clone(), (backend.clone(), ends.clone()));
-                let one = One::new(backend, pace, Arc::clone(&sights), Arc::clone(&asking), ends);
+                let kept = sights.borrow().get(&backend.name).map(|seen| seen.lasting());
+                let one = One {
+                    asker: Asker::new(backend, pace.timeout),
+                    name: backend.name.clone(),
+                    backend: backend.clone(),
+                    interval: pace.interval,
+                    sights: Arc::clone(&sights),
+                    asking: Arc::clone(&asking),
+                    ends,
+                    steady: Steady::default(),
+                    known: None,
+                    found: found.clone(),
+                    kept,
+                };
                 tasks.spawn(one.run());
             }
         }
@@ -89,28 +107,19 @@ struct One {
     name: Name,
     backend: Backend,
     asker: Asker,
-    pace: Pace,
+    interval: Duration,
     sights: Arc<Sights>,
     asking: Arc<Semaphore>,
     ends: CancellationToken,
     steady: Steady,
     /// `None`: must be identified in full.
     known: Option<Finding>,
+    found: mpsc::Sender<Found>,
+    /// What was sent last to be kept.
+    kept: Option<Observed>,
 }
 
 impl One {
-    fn new(
-        backend: &Backend,
-        pace: Pace,
-        sights: Arc<Sights>,
-        asking: Arc<Semaphore>,
-        ends: CancellationToken,
-    ) -> Self {
-        let asker = Asker::new(backend, pace.timeout);
-        let (name, backend) = (backend.name.clone(), backend.clone());
-        One { name, backend, asker, pace, sights, asking, ends, steady: Steady::default(), known: None }
-    }
-
     async fn run(mut self) {
         let ends = self.ends.clone();
         loop {
@@ -120,7 +129,7 @@ impl One {
             }
             tokio::select! {
                 () = ends.cancelled() => return,
-                () = sleep(jittered(self.pace.interval)) => {}
+                () = sleep(jittered(self.interval)) => {}
             }
         }
     }
@@ -141,6 +150,7 @@ impl One {
                 (now.slots, now.version) = (finding.slots, finding.version.clone());
                 now.probe_rtt_us = rtt_us;
                 self.known = Some(finding);
+                self.keep(&now);
             }
             Err(reason) if health == Health::Unhealthy => {
                 now.reason = reason.chars().take(REASON_CHARS_MAX).collect();
@@ -150,6 +160,16 @@ impl One {
             Err(_) => {}
         }
         self.note(&before, now);
+    }
+
+    fn keep(&mut self, now: &Observed) {
+        let lasting = now.lasting();
+        // When nobody can take it now, the next probe sends it.
+        if self.kept.as_ref() != Some(&lasting)
+            && self.found.try_send((self.backend.clone(), lasting.clone())).is_ok()
+        {
+            self.kept = Some(lasting);
+        }
     }
 
     async fn look(&self) -> (Result<Finding, String>, u64) {
@@ -166,8 +186,14 @@ impl One {
 
     fn note(&self, before: &Observed, now: Observed) {
         if before.health != now.health {
-            let (was, is) = (before.health, now.health);
-            tracing::info!(backend = %self.name, ?was, ?is, reason = now.reason, "health changed");
+            let (name, reason) = (&self.name, &now.reason);
+            // Coming back is told as loudly as going away: who saw the one waits for the other.
+            match (before.health, now.health) {
+                (Health::Unhealthy, Health::Healthy) => tracing::warn!("backend {name} is healthy again"),
+                (_, Health::Healthy) => tracing::info!("backend {name} is healthy"),
+                (_, Health::Unhealthy) => tracing::warn!("backend {name} is unhealthy: {reason}"),
+                (_, Health::Unknown) => {}
+            }
         }
         self.sights.send_if_modified(|all| {
             // The backend may have gone while it was asked.

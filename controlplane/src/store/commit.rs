@@ -1,6 +1,7 @@
 //! The one writer: takes changes, commits them in groups, answers once they are durable.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,9 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     engine::{Batch, Engine, EngineFault, Identity, Loaded},
-    tree,
+    finding, tree,
 };
-use crate::model::{Change, Desired, Refusal, Written};
+use crate::model::{Change, Desired, Name, Observed, Refusal, Written, observed::Found};
 
 /// A batch that takes longer counts as hung: a full disk makes the engine wait for ever, without an error.
 pub const WRITER_HUNG_AFTER: Duration = Duration::from_secs(10);
@@ -45,6 +46,7 @@ type Answer = Result<(Written, Arc<Desired>), StoreFault>;
 enum Job {
     Change(Box<Change>, oneshot::Sender<Answer>),
     Owner(String, oneshot::Sender<Result<(), StoreFault>>),
+    Findings(Vec<Found>, oneshot::Sender<Result<(), StoreFault>>),
     Stop,
 }
 
@@ -65,6 +67,7 @@ pub struct Store {
     desired: watch::Receiver<Arc<Desired>>,
     identity: Identity,
     owner: String,
+    seen: BTreeMap<Name, Arc<Observed>>,
     pulse: Arc<Pulse>,
     hung_after: Duration,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -109,6 +112,7 @@ impl Store {
             desired,
             identity: loaded.identity,
             owner: loaded.owner,
+            seen: loaded.seen,
             pulse,
             hung_after: WRITER_HUNG_AFTER,
             thread: Mutex::new(Some(thread)),
@@ -132,6 +136,12 @@ impl Store {
     #[must_use]
     pub fn first_owner(&self) -> &str {
         &self.owner
+    }
+
+    /// What was known of the backends when the store was opened.
+    #[must_use]
+    pub fn first_seen(&self) -> &BTreeMap<Name, Arc<Observed>> {
+        &self.seen
     }
 
     /// The configuration now.
@@ -162,6 +172,15 @@ impl Store {
     pub async fn set_owner(&self, plane: String) -> Result<(), StoreFault> {
         let (sender, answer) = oneshot::channel();
         self.ask(Job::Owner(plane, sender), answer).await
+    }
+
+    /// Keeps what was found of backends, save of those that are gone or others by now. No revision.
+    ///
+    /// # Errors
+    /// [`StoreFault`].
+    pub async fn keep(&self, found: Vec<Found>) -> Result<(), StoreFault> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(Job::Findings(found, sender), answer).await
     }
 
     async fn ask<T>(
@@ -252,7 +271,7 @@ struct Writer {
 /// An answer that waits for the commit.
 enum Due {
     Change(oneshot::Sender<Answer>, Written, Arc<Desired>),
-    Owner(oneshot::Sender<Result<(), StoreFault>>),
+    Done(oneshot::Sender<Result<(), StoreFault>>),
 }
 
 impl Writer {
@@ -281,7 +300,17 @@ impl Writer {
                 Job::Stop => stop = true,
                 Job::Owner(plane, answer) => {
                     tree::put_owner(&mut batch, &plane);
-                    due.push(Due::Owner(answer));
+                    due.push(Due::Done(answer));
+                }
+                Job::Findings(found, answer) => {
+                    let current = |one: &&Found| {
+                        let record = next.backends.get(&one.0.name);
+                        record.is_some_and(|record| record.value.probes_as(&one.0))
+                    };
+                    found.iter().filter(current).for_each(|(backend, seen)| {
+                        finding::put(&mut batch, &backend.name, seen);
+                    });
+                    due.push(Due::Done(answer));
                 }
                 Job::Change(change, answer) => match add(&mut next, &mut batch, &change) {
                     Ok(written) => due.push(Due::Change(answer, written, Arc::new(next.clone()))),
@@ -304,7 +333,7 @@ impl Writer {
             // A caller that has gone away needs no answer.
             due.into_iter().for_each(|due| match due {
                 Due::Change(answer, written, after) => drop(answer.send(Ok((written, after)))),
-                Due::Owner(answer) => drop(answer.send(Ok(()))),
+                Due::Done(answer) => drop(answer.send(Ok(()))),
             });
             return true;
         };
@@ -315,7 +344,7 @@ impl Writer {
         let down = || StoreFault::Down(fault.to_string());
         due.into_iter().for_each(|due| match due {
             Due::Change(answer, ..) => drop(answer.send(Err(down()))),
-            Due::Owner(answer) => drop(answer.send(Err(down()))),
+            Due::Done(answer) => drop(answer.send(Err(down()))),
         });
         alive
     }
@@ -326,6 +355,7 @@ fn add(next: &mut Desired, batch: &mut Batch, change: &Change) -> Result<Written
     let written = tried.make(change)?;
     let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     tree::put(batch, &tried, &written, at_ms).map_err(|fault| StoreFault::Down(fault.to_string()))?;
+    written.backends.iter().for_each(|(name, _)| finding::forget(batch, name, next, &tried));
     *next = tried;
     Ok(written)
 }

@@ -28,6 +28,7 @@ pub struct Disk {
     backends: sled::Tree,
     routes: sled::Tree,
     journal: sled::Tree,
+    findings: sled::Tree,
     db: sled::Db,
     file: File,
     dir: PathBuf,
@@ -50,11 +51,11 @@ impl Disk {
         let db = ladder(&dir)?;
         let tree = |name: &str| db.open_tree(name).map_err(|problem| broken(&dir, &problem));
         let (meta, backends) = (tree("meta")?, tree("backends")?);
-        let (routes, journal) = (tree("routes")?, tree("journal")?);
+        let (routes, journal, findings) = (tree("routes")?, tree("journal")?, tree("findings")?);
         // sled's flush orders data only; this handle is for the sync that survives a power loss.
         let file = File::open(dir.join("db")).map_err(directory)?;
         let free_bytes_floor = FREE_BYTES_FLOOR;
-        Ok(Disk { meta, backends, routes, journal, db, file, dir, free_bytes_floor, _lock: lock })
+        Ok(Disk { meta, backends, routes, journal, findings, db, file, dir, free_bytes_floor, _lock: lock })
     }
 
     /// With another floor of free space, bytes.
@@ -82,19 +83,25 @@ impl Engine for Disk {
             let rows = tree.iter().map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())));
             rows.collect::<Result<Vec<_>, _>>().map_err(|problem| broken(&self.dir, &problem))
         };
-        Ok(Records { meta: list(&self.meta)?, backends: list(&self.backends)?, routes: list(&self.routes)? })
+        Ok(Records {
+            meta: list(&self.meta)?,
+            backends: list(&self.backends)?,
+            routes: list(&self.routes)?,
+            findings: list(&self.findings)?,
+        })
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), EngineFault> {
         self.space()?;
-        let all = (&self.meta, &self.backends, &self.routes, &self.journal);
-        all.transaction(|(meta, backends, routes, journal)| {
+        let all = (&self.meta, &self.backends, &self.routes, &self.journal, &self.findings);
+        all.transaction(|(meta, backends, routes, journal, findings)| {
             for (tree, key, value) in &batch.0 {
                 let tree: &TransactionalTree = match tree {
                     Tree::Meta => meta,
                     Tree::Backends => backends,
                     Tree::Routes => routes,
                     Tree::Journal => journal,
+                    Tree::Findings => findings,
                 };
                 match value {
                     Some(value) => tree.insert(key.as_slice(), value.as_slice())?,

@@ -1,8 +1,8 @@
 //! What a store engine does: load everything once, commit batches whole.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use crate::model::Desired;
+use crate::model::{Desired, Name, Observed};
 
 /// Journal lines that are kept; older ones go in the transaction that adds one.
 pub const JOURNAL_LINES_MAX: u64 = 10_000;
@@ -27,6 +27,8 @@ pub struct Loaded {
     pub desired: Desired,
     /// The data plane that holds the slots; empty: none yet.
     pub owner: String,
+    /// What was found last of each backend.
+    pub seen: BTreeMap<Name, Arc<Observed>>,
 }
 
 /// Where a record lives.
@@ -40,6 +42,8 @@ pub enum Tree {
     Routes,
     /// One line a revision, by revision.
     Journal,
+    /// What was found last, by name of the backend.
+    Findings,
 }
 
 /// Puts and removals that are made together or not at all, in order. `None` removes.
@@ -116,4 +120,6 @@ pub struct Records {
     pub backends: Vec<(Vec<u8>, Vec<u8>)>,
     /// Of [`Tree::Routes`].
     pub routes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of [`Tree::Findings`].
+    pub findings: Vec<(Vec<u8>, Vec<u8>)>,
 }

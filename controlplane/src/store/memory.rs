@@ -7,7 +7,7 @@ use super::engine::{Batch, Engine, EngineFault, Records, Tree};
 /// Holds the records of every tree.
 #[derive(Debug, Default)]
 pub struct Memory {
-    trees: [BTreeMap<Vec<u8>, Vec<u8>>; 4],
+    trees: [BTreeMap<Vec<u8>, Vec<u8>>; 5],
 }
 
 impl Memory {
@@ -22,6 +22,7 @@ impl Engine for Memory {
             meta: self.list(Tree::Meta),
             backends: self.list(Tree::Backends),
             routes: self.list(Tree::Routes),
+            findings: self.list(Tree::Findings),
         })
     }
 

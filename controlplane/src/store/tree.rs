@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::engine::{Batch, EngineFault, Identity, JOURNAL_LINES_MAX, Loaded, Records, Tree};
+use super::{
+    engine::{Batch, EngineFault, Identity, JOURNAL_LINES_MAX, Loaded, Records, Tree},
+    finding,
+};
 use crate::model::{Backend, Desired, Record, Route, Written, change::Outcome};
 
 /// The form that this version writes.
@@ -31,13 +34,15 @@ struct Line<'a> {
     routes: Vec<(&'a str, &'static str)>,
 }
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+/// A record of a value.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![FORM];
     serde_json::to_writer(&mut bytes, value).expect("records have a JSON form");
     bytes
 }
 
-fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, EngineFault> {
+/// The value of a record; `what` names it in a fault.
+pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, EngineFault> {
     match bytes.split_first() {
         Some((&FORM, json)) => {
             serde_json::from_slice(json).map_err(|problem| EngineFault::Record(format!("{what}: {problem}")))
@@ -83,7 +88,8 @@ pub fn load(records: Records, fresh: Identity) -> Result<(Loaded, Batch), Engine
         (Tree::Meta, SALT.to_vec(), Some(encode(&identity.salt))),
         (Tree::Meta, EPOCH.to_vec(), Some(encode(&identity.epoch))),
     ]);
-    Ok((Loaded { identity, desired, owner }, start))
+    let seen = finding::load(&records.findings, &desired);
+    Ok((Loaded { identity, desired, owner, seen }, start))
 }
 
 fn label(what: &str, key: &[u8]) -> String {
