@@ -117,6 +117,13 @@ fn more_cases() -> Vec<Case> {
             &["prompt is too long: ", " > 100 maximum"],
         ),
         case("too large", CHAT, " ".repeat(200_000), 413, &["100000"]),
+        case(
+            "no embeddings",
+            "/v1/embeddings",
+            r#"{"model":"m","input":"x"}"#,
+            400,
+            &["\"m\\\" makes no embeddings"],
+        ),
         case("unknown path", "/v1/nothing", "{}", 404, &["/v1/nothing"]),
         case("unknown path, ollama", "/api/nothing", "{}", 404, &["error"]),
         Case { content_type: "text/xml", ..case("XML", CHAT, "<a/>", 415, &["text/xml"]) },

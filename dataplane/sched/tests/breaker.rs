@@ -1,5 +1,6 @@
 //! The breaker, told by events alone: closed, open for a rest that grows, then one trial at a time.
 
+#[cfg(test)]
 mod desk;
 
 use desk::{check, run};

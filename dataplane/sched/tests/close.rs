@@ -1,5 +1,6 @@
 //! `Close`: nothing starts any more, who waits is told, what runs goes on.
 
+#[cfg(test)]
 mod desk;
 
 use desk::check;

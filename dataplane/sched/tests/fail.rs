@@ -1,5 +1,6 @@
 //! `Fail`: an attempt failed before any content, and another backend may take the request.
 
+#[cfg(test)]
 mod desk;
 
 use desk::check;

@@ -115,7 +115,7 @@ async fn serve(
         Err(NoRoute::OtherDialect { .. }) if operation == Operation::OllamaShow => {
             return local::show(&snapshot, &call.ask.model);
         }
-        Err(none) => return Err(no_route(&call.ask.model, none)),
+        Err(none) => return Err(no_route(&call.ask.model, operation.dialect(), none)),
     };
     let run = Run { worker: worker.clone(), inquiry: inquiry.clone() };
     if !operation.takes_slot() {
@@ -130,9 +130,13 @@ async fn serve(
     }
 }
 
-fn no_route(model: &str, none: NoRoute) -> Fault {
+fn no_route(model: &str, dialect: Dialect, none: NoRoute) -> Fault {
     let model = model.to_owned();
     match none {
+        NoRoute::OtherDialect { .. } if dialect == Dialect::OpenaiEmbeddings => {
+            let message = format!("model: {model:?} makes no embeddings: no backend offers them for it");
+            Fault::BadRequest { message }
+        }
         NoRoute::Unknown { hint } => Fault::UnknownModel { model, hint: Some(hint) },
         NoRoute::OtherDialect { spoken } => {
             let needs = spoken.iter().map(|dialect| dialect.name().to_owned()).collect();

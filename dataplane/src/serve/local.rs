@@ -9,8 +9,13 @@ use super::{
     Body, Shared,
     target::{Inquiry, fault, json, typed},
 };
-use crate::config::{Backend, Snapshot};
+use crate::{
+    config::{Backend, Snapshot},
+    route::Candidate,
+};
 
+/// Characters of a path that an error repeats.
+const PATH_CHARS_MAX: usize = 200;
 /// What clients of Ollama expect at its root.
 const ROOT: &str = "Ollama is running";
 
@@ -36,13 +41,22 @@ pub fn answer(shared: &Shared, inquiry: &Inquiry, target: &Target, path: &str) -
             fault(&Fault::Method { allow: (*allow).to_owned() }, *dialect, &inquiry.id)
         }
         Target::Unsupported { dialect } => {
-            fault(&Fault::Unsupported { what: path.to_owned() }, *dialect, &inquiry.id)
+            fault(&Fault::Unsupported { what: shown(path) }, *dialect, &inquiry.id)
         }
         Target::Unknown { dialect } => {
-            fault(&Fault::UnknownPath { path: path.to_owned() }, *dialect, &inquiry.id)
+            fault(&Fault::UnknownPath { path: shown(path) }, *dialect, &inquiry.id)
         }
         Target::Call { .. } => fault(&Fault::Internal, Dialect::OpenaiChat, &inquiry.id),
     }
+}
+
+/// A path as an error shows it.
+fn shown(path: &str) -> String {
+    let mut shown: String = path.chars().take(PATH_CHARS_MAX).collect();
+    if shown.len() < path.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Ready to serve: a snapshot with at least one backend that can take work.
@@ -81,27 +95,27 @@ fn listed(snapshot: &Snapshot) -> Vec<Listed> {
         }
     }
     for alias in snapshot.table.aliases() {
-        let Some(backend) = lead(snapshot, alias) else { continue };
+        let Some(candidate) = lead(snapshot, alias) else { continue };
+        let model = candidate.backend.models.iter().find(|model| model.name == candidate.model);
         models.entry(alias.to_owned()).or_insert_with(|| Listed {
             id: alias.to_owned(),
-            owned_by: backend,
+            owned_by: candidate.backend.name.to_string(),
             created_s: 0,
-            context_length: None,
-            resident: false,
-            capabilities: Vec::new(),
+            context_length: model.and_then(|model| model.context_length),
+            resident: model.is_some_and(|model| model.resident),
+            capabilities: model.map(|model| model.capabilities.clone()).unwrap_or_default(),
         });
     }
     models.into_values().collect()
 }
 
-/// The first usable backend behind an alias, in any dialect.
-fn lead(snapshot: &Snapshot, alias: &str) -> Option<String> {
+/// The first usable candidate behind an alias, in any dialect.
+fn lead(snapshot: &Snapshot, alias: &str) -> Option<Candidate> {
     Dialect::ALL
         .iter()
         .filter_map(|dialect| snapshot.table.candidates(alias, *dialect).ok())
         .flatten()
         .find(|candidate| usable(&candidate.backend))
-        .map(|candidate| candidate.backend.name.to_string())
 }
 
 /// What Ollama would show of a model that other servers have.

@@ -126,20 +126,20 @@ enum Answer {
 }
 
 impl Failed {
-    fn of(cause: sched::Fault, fault: Fault) -> Self {
-        Self { cause: Some(cause), sent: true, what: fault.message(), answer: Answer::Fault(fault) }
+    fn of(cause: sched::Fault, fault: Fault) -> Box<Self> {
+        Box::new(Self { cause: Some(cause), sent: true, what: fault.message(), answer: Answer::Fault(fault) })
     }
 }
 
-fn unsent(backend: &Backend, error: &UpstreamError) -> Failed {
+fn unsent(backend: &Backend, error: &UpstreamError) -> Box<Failed> {
     let name = backend.name.to_string();
     match error {
-        UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Failed {
+        UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Box::new(Failed {
             cause: Some(sched::Fault::Connect),
             sent: false,
             what: error.to_string(),
             answer: Answer::Fault(Fault::UpstreamConnect { backend: name }),
-        },
+        }),
         UpstreamError::Broken(_) => {
             Failed::of(sched::Fault::Reset, Fault::UpstreamBroken { backend: name, what: error.to_string() })
         }
@@ -160,7 +160,7 @@ async fn begin(
     backend: &Backend,
     answer: Response<Incoming>,
     wire: Wire,
-) -> Result<Begun, Failed> {
+) -> Result<Begun, Box<Failed>> {
     let (head, mut upstream) = answer.into_parts();
     let broken = |what: String| {
         Failed::of(sched::Fault::Answer, Fault::UpstreamBroken { backend: backend.name.to_string(), what })
@@ -177,7 +177,12 @@ async fn begin(
     if let Some(cause) = cause(head.status, &head.headers) {
         let body = collected(upstream).await;
         let what = format!("status {}", head.status.as_u16());
-        return Err(Failed { cause: Some(cause), sent: false, what, answer: Answer::Said(head, body) });
+        return Err(Box::new(Failed {
+            cause: Some(cause),
+            sent: false,
+            what,
+            answer: Answer::Said(head, body),
+        }));
     }
     let readable = !head.headers.contains_key(header::CONTENT_ENCODING);
     let judged = head.status.is_success() && readable;
@@ -259,12 +264,12 @@ fn judge(call: &Call, head: &Parts, start: &Start) -> Result<(), Bad> {
     Ok(())
 }
 
-fn refused(status: u16, message: String) -> Failed {
+fn refused(status: u16, message: String) -> Box<Failed> {
     let cause = match StatusCode::from_u16(status) {
         Ok(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => None,
         _ => Some(sched::Fault::Answer),
     };
-    Failed { cause, sent: true, what: message.clone(), answer: Answer::Made(status, message) }
+    Box::new(Failed { cause, sent: true, what: message.clone(), answer: Answer::Made(status, message) })
 }
 
 /// Whether another backend may do better than one that answers with this status.
