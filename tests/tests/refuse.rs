@@ -321,3 +321,21 @@ async fn faults_of_a_server_keep_their_status() {
     let (status, _, text) = ask(true).await;
     assert!(status >= 500 && text.contains("no memory"), "{status} {text}");
 }
+
+/// Where a server cannot count tokens, a marked estimate is better than its 404.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_estimated_where_a_server_cannot_count() {
+    let head = "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\n".to_owned();
+    let reply = Reply { head, pieces: vec!["404 page not found".into()], cut: false };
+    let script = Script::start(reply).await.expect("the backend starts");
+    let plane = plane(&script).await;
+    let body =
+        r#"{"model":"m","messages":[{"role":"user","content":"forty letters are about ten tokens, or so"}]}"#;
+    let url = format!("{}/v1/messages/count_tokens", plane.url);
+    let response = rig::client().post(url).body(body).send().await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-llmb-estimated"], "true");
+    let counted: Value = response.json().await.expect("JSON");
+    assert!((8..=20).contains(&counted["input_tokens"].as_u64().expect("a number")), "{counted}");
+    plane.stop().await;
+}

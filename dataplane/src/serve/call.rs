@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use sched::Refusal;
 use wire::{Ask, Dialect, Fault, Framing, Operation};
@@ -28,6 +28,7 @@ pub use late::Late;
 
 /// Tries of a call that takes no slot; the scheduling core bounds the others.
 const TRIES_MAX: usize = 3;
+const ESTIMATED: HeaderName = HeaderName::from_static("x-llmb-estimated");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// A request and what was read of it.
@@ -155,7 +156,7 @@ async fn light(
     let mut last = Err(refusal(&call.ask.model, &Refusal::Unhealthy));
     for chosen in place::usable(snapshot, candidates)?.into_iter().take(TRIES_MAX) {
         match attempt::attempt(run, call, chosen, None).await {
-            Ok(response) => return Ok(response),
+            Ok(response) => return Ok(estimated(call, response.status()).unwrap_or(response)),
             Err(failure) => {
                 last = failure.answer;
                 if failure.cause.is_none() {
@@ -165,6 +166,23 @@ async fn light(
         }
     }
     last
+}
+
+/// Our own count of tokens, marked as an estimate, for a server that cannot count (Ollama, for one).
+fn estimated(call: &Call, status: StatusCode) -> Option<Response<Body>> {
+    let tokens = call.ask.prompt_tokens;
+    let body = match call.operation {
+        Operation::CountTokens => format!("{{\"input_tokens\":{tokens}}}"),
+        Operation::GeminiCountTokens => format!("{{\"totalTokens\":{tokens}}}"),
+        _ => return None,
+    };
+    let cannot = matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+    );
+    let mut response = cannot.then(|| json(200, body))?;
+    response.headers_mut().insert(ESTIMATED, HeaderValue::from_static("true"));
+    Some(response)
 }
 
 /// A call that takes a slot: on one backend after another as the core places it, until one answers or it is enough.
