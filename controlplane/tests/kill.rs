@@ -37,7 +37,7 @@ async fn acknowledged_changes_survive() {
             tokio::spawn(async move {
                 for n in 0..1000 {
                     let name = format!("r{round}-{writer}-{n}");
-                    let mut one = backend(&name, "http://127.0.0.1:9");
+                    let mut one = backend(&name, &format!("http://127.0.0.1:9/{name}"));
                     one.draining = true;
                     let created =
                         client.create_backend(v1::CreateBackendRequest { backend: Some(one) }).await;

@@ -28,6 +28,9 @@ async fn every_refusal_has_its_code_and_its_words() {
     client.create_backend(create("web", "http://127.0.0.1:9")).await.unwrap();
     let twice = client.create_backend(create("web", "http://127.0.0.1:9")).await.unwrap_err();
     assert_eq!(twice.code(), Code::AlreadyExists);
+    let same = client.create_backend(create("other", "http://localhost:9/v1")).await.unwrap_err();
+    assert_eq!(same.code(), Code::AlreadyExists);
+    assert!(same.message().contains("backend \"web\" has the URL"), "{}", same.message());
     let missing = client.get_backend(v1::GetBackendRequest { name: "x".to_owned() }).await.unwrap_err();
     assert_eq!((missing.code(), missing.message()), (Code::NotFound, "backend \"x\" does not exist"));
     let update = v1::UpdateBackendRequest { backend: Some(backend("web", "http://h")), expected_revision: 9 };
@@ -52,7 +55,7 @@ async fn resources_live_their_lives() {
     let running = start(dir.path()).await;
     let mut client = manage(running.addr).await;
     let config = v1::Config {
-        backends: vec![backend("b", "http://127.0.0.1:9"), backend("a", "http://127.0.0.1:9/v1")],
+        backends: vec![backend("b", "http://127.0.0.1:9"), backend("a", "http://127.0.0.1:9/a/v1")],
         routes: vec![route("r", "m", "a")],
     };
     let apply = |dry_run| v1::ApplyRequest { config: Some(config.clone()), dry_run };

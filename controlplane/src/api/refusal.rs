@@ -20,7 +20,7 @@ pub fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
         Refusal::Invalid(_) => Code::InvalidArgument,
         Refusal::Missing { .. } => Code::NotFound,
-        Refusal::Exists { .. } => Code::AlreadyExists,
+        Refusal::Exists { .. } | Refusal::SameUrl { .. } => Code::AlreadyExists,
         Refusal::Stale { .. } => Code::Aborted,
         Refusal::InUse { .. } => Code::FailedPrecondition,
     };

@@ -1,6 +1,6 @@
 //! Changes of the configuration: compare-and-set, references and bounds, without any I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     BACKENDS_MAX, Backend, Config, Desired, Fault, Matcher, Name, ROUTES_MAX, Record, Refusal, Route,
@@ -113,6 +113,7 @@ pub(super) fn make(desired: &mut Desired, change: &Change) -> Result<Written, Re
         }
         Change::Apply(config) => apply(&mut next, config, &mut written)?,
     }
+    alone(desired, &next, &written)?;
     let named = written.routes.iter().map(|(name, _)| name);
     let faults = whole(&next, &named.collect::<Vec<_>>());
     if !faults.is_empty() {
@@ -211,6 +212,29 @@ fn unused(next: &Desired, name: &Name) -> Result<(), Refusal> {
         true => Ok(()),
         false => Err(Refusal::InUse { name: name.clone(), routes }),
     }
+}
+
+/// Refuses a URL that is new at a backend and that another one has.
+fn alone(before: &Desired, next: &Desired, written: &Written) -> Result<(), Refusal> {
+    let url = |desired: &Desired, name: &Name| Some(desired.backends.get(name)?.value.url.place());
+    let moved = written.backends.iter().map(|(name, _)| name);
+    let moved: BTreeSet<&Name> =
+        moved.filter(|name| url(next, name).is_some_and(|now| url(before, name) != Some(now))).collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let mut places: BTreeMap<String, &Name> = BTreeMap::new();
+    // Those that stay come first: they are the ones that have it already.
+    let (new, old): (Vec<_>, Vec<_>) = next.backends.keys().partition(|name| moved.contains(name));
+    for name in old.into_iter().chain(new) {
+        let backend = &next.backends[name].value;
+        let there = places.insert(backend.url.place(), name);
+        if let Some(there) = there.filter(|_| moved.contains(name)) {
+            let (there, name, url) = (there.clone(), name.clone(), backend.url.clone());
+            return Err(Refusal::SameUrl { there, name, url });
+        }
+    }
+    Ok(())
 }
 
 /// Faults of the whole that no resource shows alone. Only `changed` routes are looked at: the others were.

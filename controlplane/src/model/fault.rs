@@ -1,6 +1,6 @@
 //! What is wrong with an input, and why a change was refused.
 
-use super::Name;
+use super::{BaseUrl, Name};
 
 /// One faulty field.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -43,6 +43,16 @@ pub enum Refusal {
         /// Where it last changed.
         revision: u64,
     },
+    /// Another backend has the URL: two of them would count its slots twice.
+    #[error("backend {there:?} has the URL {url} already: {name:?} would count its slots twice")]
+    SameUrl {
+        /// The backend that has it.
+        there: Name,
+        /// The one that was to get it.
+        name: Name,
+        /// Normalised.
+        url: BaseUrl,
+    },
     /// The demanded revision is not the current one.
     #[error("{what} {name:?} is at revision {current}, not at the demanded {expected}: read it again")]
     Stale {
@@ -56,7 +66,7 @@ pub enum Refusal {
         current: u64,
     },
     /// Routes name the backend.
-    #[error("backend {name:?} is named by {}: change {} first", quoted(.routes), them(.routes))]
+    #[error("backend {name:?} is named by {}: change or delete {} first", quoted(.routes), them(.routes))]
     InUse {
         /// The backend.
         name: Name,

@@ -233,7 +233,11 @@ fn route_at(given: &v1::Route, at: &str, faults: &mut Vec<Fault>) -> Option<Rout
     };
     let precedence = read.within("precedence", given.precedence);
     if given.targets.is_empty() || given.targets.len() > TARGETS_MAX {
-        read.fault("targets", format!("{} are not allowed: 1 to {TARGETS_MAX}", given.targets.len()));
+        let problem = match given.targets.len() {
+            0 => "at least one is needed: a model, a backend or both".to_owned(),
+            many => format!("{many} are too many: at most {TARGETS_MAX}"),
+        };
+        read.fault("targets", problem);
     }
     let mut targets = Vec::new();
     for (at, one) in given.targets.iter().take(TARGETS_MAX).enumerate() {

@@ -5,7 +5,7 @@ use proto::v1;
 use super::{change::Outcome, parse, *};
 
 fn given(name: &str) -> v1::Backend {
-    v1::Backend { name: name.to_owned(), url: "http://gpu-1:8080/v1".to_owned(), ..v1::Backend::default() }
+    v1::Backend { name: name.to_owned(), url: format!("http://{name}:8080/v1"), ..v1::Backend::default() }
 }
 
 fn route_to(name: &str, exact: &str, backend: &str) -> v1::Route {
@@ -71,7 +71,7 @@ fn references_hold() {
         Change::CreateRoute(route("s", "y", "a")),
     ]);
     let used = refused(&desired, &Change::DeleteBackend("a".to_owned(), 0));
-    assert_eq!(used, "backend \"a\" is named by route \"r\", route \"s\": change them first");
+    assert_eq!(used, "backend \"a\" is named by route \"r\", route \"s\": change or delete them first");
     let missing = refused(&desired, &Change::CreateRoute(route("t", "z", "nope")));
     assert_eq!(missing, "routes[t].targets[0].backend: backend \"nope\" does not exist");
     let twice = refused(&desired, &Change::CreateRoute(route("t", "x", "a")));
@@ -163,7 +163,7 @@ fn all_faults_at_once_with_their_places() {
         "backends[y].dialects: 77 is no dialect",
         "routes[r].exact: exactly one of exact and pattern is needed",
         "routes[r].precedence: -1001",
-        "routes[r].targets: 0 are not allowed: 1 to 64",
+        "routes[r].targets: at least one is needed",
         "routes[p].pattern: the pattern is not a regular expression",
         "routes[p].targets[0].backend: \"No Name\" is not allowed",
         "routes[q].targets[0].model: the template uses ${2}",
@@ -221,4 +221,27 @@ fn bounded() {
     let backends = (0..=BACKENDS_MAX).map(|n| (backend(&format!("b{n}")), 0)).collect();
     let many = Change::Apply(Config { backends, routes: Vec::new() });
     assert_eq!(refused(&Desired::default(), &many), "backends: 4097, at most 4096");
+}
+
+#[test]
+fn one_server_has_one_name() {
+    let at = |name: &str, url: &str| {
+        parse::backend(Some(v1::Backend { url: url.to_owned(), ..given(name) })).unwrap()
+    };
+    let mut desired = with(&[Change::CreateBackend(at("a", "http://localhost:1"))]);
+    let said = refused(&desired, &Change::CreateBackend(at("b", "HTTP://127.0.0.1:1/v1/")));
+    assert_eq!(
+        said,
+        "backend \"a\" has the URL http://127.0.0.1:1 already: \"b\" would count its slots twice"
+    );
+    let two = |first: &str, second: &str| Config {
+        backends: vec![(at("x", first), 0), (at("y", second), 0)],
+        routes: vec![],
+    };
+    assert!(refused(&desired, &Change::Apply(two("http://h:1", "http://h:1"))).contains("\"x\""));
+    assert!(refused(&desired, &Change::Apply(two("http://h:1", "http://localhost:1"))).contains("\"a\""));
+    desired.make(&Change::Apply(two("http://h:1", "http://h:2"))).unwrap();
+    assert!(refused(&desired, &Change::UpdateBackend(at("y", "http://h:1"), 0)).contains("\"x\""));
+    desired.make(&Change::Apply(two("http://h:2", "http://h:1"))).expect("they change places");
+    desired.make(&Change::UpdateBackend(Backend { priority: 1, ..at("x", "http://h:2") }, 0)).unwrap();
 }

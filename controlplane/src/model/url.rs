@@ -83,6 +83,17 @@ impl BaseUrl {
         &self.text
     }
 
+    /// Equal for URLs that reach one server: `localhost` is 127.0.0.1.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.text.strip_prefix("http://localhost") {
+            Some(rest) if rest.is_empty() || rest.starts_with([':', '/']) => {
+                format!("http://127.0.0.1{rest}")
+            }
+            _ => self.text.clone(),
+        }
+    }
+
     /// Whether it is https.
     #[must_use]
     pub fn is_https(&self) -> bool {

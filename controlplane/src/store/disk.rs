@@ -5,7 +5,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use sled::{
@@ -19,6 +19,9 @@ use super::engine::{Batch, Engine, EngineFault, Records, Tree};
 const CACHE_BYTES_MAX: u64 = 64 << 20;
 /// No write starts with less free space: sled waits for ever on a full disk.
 pub const FREE_BYTES_FLOOR: u64 = 64 << 20;
+/// A database that was closed, or did not open, lets go of sled's lock from a thread of its own, within this time;
+/// nobody else can hold it: ours comes first.
+const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 /// sled's own background flush, milliseconds.
 const FLUSH_EVERY_MS: u64 = 200;
 
@@ -152,9 +155,13 @@ fn attempt(dir: &Path) -> Result<sled::Db, String> {
         .cache_capacity(CACHE_BYTES_MAX)
         .flush_every_ms(Some(FLUSH_EVERY_MS))
         .mode(sled::Mode::HighThroughput);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => opened.map_err(|problem| problem.to_string()),
-        Err(_) => Err("it could not be read at all".to_owned()),
+    let end = Instant::now() + RELEASED_WITHIN;
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Err(sled::Error::Io(_))) if Instant::now() < end => std::thread::sleep(RELEASED_WITHIN / 50),
+            Ok(opened) => return opened.map_err(|problem| problem.to_string()),
+            Err(_) => return Err("it could not be read at all".to_owned()),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ fn fresh() -> Identity {
 fn backend(name: &str) -> Backend {
     Backend {
         name: Name::new(name).unwrap(),
-        url: BaseUrl::new("http://gpu-1:8080").unwrap(),
+        url: BaseUrl::new(&format!("http://{name}:8080")).unwrap(),
         kind: None,
         max_concurrency: 0,
         priority: 0,
