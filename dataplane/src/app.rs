@@ -16,6 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{
     config::{Parser, Snapshot, file, follow::Follower},
     dispatch::Dispatch,
+    limits,
     serve::{self, GRACE, Limits, Shared, admin},
 };
 
@@ -169,6 +170,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             return Err(StartError::Exposed(addr));
         }
     }
+    limits::raise_files();
     let folder = settings.state_dir.join("data");
     let lock = lock(&folder)?;
     let alone = settings.control.is_none();
@@ -176,14 +178,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let kept = folder.join("snapshot.json");
     let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
     let dispatch = Dispatch::new(random(), snapshot.fleet.clone());
-    let limits = Limits {
+    let bounds = Limits {
         body_bytes_max: settings.body_bytes_max,
         bodies_bytes_max: settings.bodies_bytes_max.max(settings.body_bytes_max),
         queue_wait: settings.queue_wait,
         stream_wait: settings.stream_wait,
     };
     let incarnation = format!("{:016x}", random());
-    let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), limits, incarnation[..8].to_owned()));
+    let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), bounds, incarnation[..8].to_owned()));
     let (stop, stopped) = watch::channel(false);
     let threads = match settings.threads {
         0 => thread::available_parallelism().map_or(2, usize::from).min(8),

@@ -3,7 +3,7 @@
 pub mod app;
 pub mod config;
 pub mod dispatch;
-pub mod limits;
+mod limits;
 mod provider;
 mod relay;
 mod report;

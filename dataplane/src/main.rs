@@ -3,10 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use dataplane::{
-    app::{self, Settings},
-    limits,
-};
+use dataplane::app::{self, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -75,7 +72,6 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("LLMB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let args = Args::parse();
-    limits::raise_files();
     let running = match app::start(settings(args)).await {
         Ok(running) => running,
         Err(error) => {
