@@ -60,7 +60,7 @@ fn control(listen: &str, state: &Path) -> (Process, String) {
 fn row(name: &str, state: u32) -> v1::Backend {
     v1::Backend {
         name: name.to_owned(),
-        url: format!("http://127.0.0.1:9/state{state}"),
+        url: format!("http://127.0.0.1:9/{name}/state{state}"),
         max_concurrency: state + 1,
         priority: i32::try_from(state).expect("a small number"),
         max_input_tokens: 100 * state + 1,
