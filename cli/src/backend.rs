@@ -12,6 +12,7 @@ use crate::{
     name,
     out::{say, show},
     render::{self, change},
+    route,
 };
 
 /// Between two looks at whether the first probe has answered.
@@ -49,7 +50,7 @@ pub async fn all(client: &Client) -> Result<Vec<v1::Backend>, Failure> {
 /// Creates a backend.
 ///
 /// # Errors
-/// [`Failure::Conflict`] when the name is taken, [`Failure::Input`] when a field is faulty.
+/// [`Failure::Exists`] when the name is taken, [`Failure::Input`] when a field is faulty.
 pub async fn create(client: &Client, backend: v1::Backend) -> Result<v1::Backend, Failure> {
     let request = v1::CreateBackendRequest { backend: Some(backend) };
     client.answer(client.rpc().create_backend(request)).await
@@ -110,10 +111,9 @@ async fn add(client: &Client, output: Output, add: args::BackendAdd) -> Result<(
 /// A name from the URL, unless a backend has that URL: two of them would count its slots twice.
 fn derived(backends: &[v1::Backend], url: &str) -> Result<String, Failure> {
     match name::same_url(backends, url) {
-        Some(there) => Err(Failure::Conflict(format!(
-            "backend {} has the URL {} already; give a name to add it once more",
-            there.name, there.url
-        ))),
+        Some(there) => {
+            Err(Failure::Exists(format!("backend {} has the URL {} already", there.name, there.url)))
+        }
         None => Ok(name::from_url(backends, url)),
     }
 }
@@ -124,15 +124,15 @@ fn healthy(backend: &v1::Backend, waited: Duration) -> Result<(), Failure> {
         Health::Healthy => Ok(()),
         Health::Unhealthy => {
             let reason = backend.status.as_ref().map_or("", |status| status.reason.as_str());
-            Err(Failure::Waited(format!(
-                "backend {name} is added but not healthy: {}",
-                render::plain(reason)
-            )))
+            Err(Failure::Waited {
+                name: name.clone(),
+                but: format!("not healthy: {}", render::plain(reason)),
+            })
         }
-        Health::Unspecified => Err(Failure::Waited(format!(
-            "backend {name} is added but was not probed within {} ms",
-            waited.as_millis()
-        ))),
+        Health::Unspecified => Err(Failure::Waited {
+            name: name.clone(),
+            but: format!("was not probed within {} ms", waited.as_millis()),
+        }),
     }
 }
 
@@ -173,7 +173,14 @@ async fn update(client: &Client, output: Output, update: args::BackendUpdate) ->
 async fn delete(client: &Client, output: Output, named: args::Named) -> Result<(), Failure> {
     let before = get(client, &named.name).await?;
     let request = v1::DeleteBackendRequest { name: named.name.clone(), expected_revision: named.revision };
-    let answer = client.answer(client.rpc().delete_backend(request)).await?;
+    let answer = match client.answer(client.rpc().delete_backend(request)).await {
+        Err(Failure::InUse { said, .. }) => {
+            let users = route::all(client).await?.into_iter();
+            let users = users.filter(|route| route.targets.iter().any(|target| target.backend == named.name));
+            return Err(Failure::InUse { said, routes: users.map(|route| route.name).collect() });
+        }
+        answer => answer?,
+    };
     show(output, "DeleteResponse", &answer, || {
         change::deleted("backend", &named.name, before.revision, answer.revision)
     });
@@ -205,14 +212,23 @@ async fn probe(client: &Client, output: Output, probe: args::BackendProbe) -> Re
     let answer = look(client, backend.clone()).await?;
     backend.status = answer.status.clone();
     show(output, "ProbeBackendResponse", &answer, || {
-        let evidence: String =
-            answer.evidence.iter().map(|line| format!("  {}\n", render::plain(line))).collect();
-        format!("{}\nevidence\n{evidence}", render::found(&backend))
+        format!("{}\nevidence\n{}", render::found(&backend), evidence(&answer.evidence))
     });
     if health(&backend) == Health::Healthy {
         return Ok(());
     }
     Err(Failure::Failed(format!("no model server was recognised at {}", render::plain(&backend.url))))
+}
+
+/// A line each; one line when every question met the same, as at a port where nobody listens.
+fn evidence(lines: &[String]) -> String {
+    let met = |line: &String| line.split_once(": ").map(|(_, met)| met.to_owned());
+    let first = lines.first().and_then(met);
+    if lines.len() > 1 && first.is_some() && lines.iter().all(|line| met(line) == first) {
+        let first = first.unwrap_or_default();
+        return format!("  all {} questions: {}\n", lines.len(), render::plain(&first));
+    }
+    lines.iter().map(|line| format!("  {}\n", render::plain(line))).collect()
 }
 
 /// Looks at a server without adding it.
@@ -257,6 +273,13 @@ mod tests {
         };
         assert_eq!(derived(std::slice::from_ref(&there), "http://localhost:1/v1").unwrap_err().code(), 4);
         assert_eq!(derived(&[there], "http://localhost:2").unwrap(), "localhost-2");
+    }
+
+    #[test]
+    fn equal_evidence_is_one_line() {
+        let lines = |list: &[&str]| list.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        assert_eq!(evidence(&lines(&["GET /a: refused", "GET /b: refused"])), "  all 2 questions: refused\n");
+        assert_eq!(evidence(&lines(&["GET /a: 200", "GET /b: 404"])), "  GET /a: 200\n  GET /b: 404\n");
     }
 
     #[test]

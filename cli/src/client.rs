@@ -1,6 +1,6 @@
 //! Calls to the control plane: one connection, a deadline on every call, failures by type.
 
-use std::{error::Error, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use proto::v1::management_client::ManagementClient;
 use tonic::{
@@ -8,7 +8,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{args::Global, failure::Failure};
+use crate::{
+    args::Global,
+    failure::{self, Failure},
+    name,
+};
 
 /// The longest answer that is read; a fleet of ten thousand backends stays below it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -27,7 +31,7 @@ impl Client {
     /// # Errors
     /// [`Failure::Input`] for a URL that is none, [`Failure::Unreachable`] or [`Failure::Late`] when nobody answers.
     pub async fn connect(global: &Global) -> Result<Client, Failure> {
-        let url = global.control.clone();
+        let url = name::complete(&global.control);
         if !url.starts_with("http://") {
             return Err(Failure::Input(format!("--control {url}: a URL that starts with http:// is wanted")));
         }
@@ -36,7 +40,7 @@ impl Client {
             .connect_timeout(global.timeout);
         let channel = match tokio::time::timeout(global.timeout, endpoint.connect()).await {
             Err(_) => return Err(Failure::Late { url, after: global.timeout }),
-            Ok(Err(error)) => return Err(Failure::Unreachable { url, reason: root(&error) }),
+            Ok(Err(error)) => return Err(Failure::Unreachable { url, reason: failure::innermost(&error) }),
             Ok(Ok(channel)) => channel,
         };
         let rpc = ManagementClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
@@ -58,17 +62,8 @@ impl Client {
     ) -> Result<T, Failure> {
         match tokio::time::timeout(self.timeout, call).await {
             Err(_) => Err(Failure::Late { url: self.url.clone(), after: self.timeout }),
-            Ok(Err(status)) => Err(Failure::from_status(&status)),
+            Ok(Err(status)) => Err(Failure::from_status(&status, &self.url)),
             Ok(Ok(response)) => Ok(response.into_inner()),
         }
     }
-}
-
-/// The innermost cause: the outer ones say only "transport error".
-fn root(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

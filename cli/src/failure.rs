@@ -1,8 +1,10 @@
 //! Why a command did not do what was asked, what to do next, and the exit code for it.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use tonic::{Code, Status};
+
+use crate::render;
 
 /// A failed command. Each variant has one exit code; `--help` lists them.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +18,18 @@ pub enum Failure {
     /// No such resource.
     #[error("{0}")]
     NotFound(String),
-    /// It exists already, or is at another revision.
+    /// It is at another revision.
     #[error("{0}")]
     Conflict(String),
+    /// It exists already.
+    #[error("{0}")]
+    Exists(String),
+    /// Routes name it; the text is what the control plane said.
+    #[error("{said}")]
+    InUse { said: String, routes: Vec<String> },
+    /// Something answers at this URL, and it is no control plane.
+    #[error("no management API at {url}: {reason}")]
+    NoApi { url: String, reason: String },
     /// No control plane answered at this URL.
     #[error("no control plane at {url}: {reason}")]
     Unreachable { url: String, reason: String },
@@ -29,18 +40,27 @@ pub enum Failure {
     #[error("the control plane cannot do it now: {0}")]
     Unavailable(String),
     /// The change is made, but what was waited for did not come.
-    #[error("{0}")]
-    Waited(String),
+    #[error("backend {name} is added but {but}")]
+    Waited { name: String, but: String },
 }
 
 impl Failure {
     /// The failure behind a gRPC status. Decided by its code alone, never by its text.
-    pub fn from_status(status: &Status) -> Failure {
+    pub fn from_status(status: &Status, url: &str) -> Failure {
         let said = status.message().to_owned();
+        // A status with a source was made here: no control plane has sent it.
+        if let Some(source) = status.source() {
+            return Failure::NoApi { url: url.to_owned(), reason: innermost(source) };
+        }
         match status.code() {
+            Code::Unimplemented => {
+                Failure::NoApi { url: url.to_owned(), reason: "it knows no such call".to_owned() }
+            }
+            Code::AlreadyExists => Failure::Exists(said),
+            Code::FailedPrecondition => Failure::InUse { said, routes: Vec::new() },
             Code::InvalidArgument | Code::OutOfRange => Failure::Input(said),
             Code::NotFound => Failure::NotFound(said),
-            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => Failure::Conflict(said),
+            Code::Aborted => Failure::Conflict(said),
             Code::Unavailable | Code::ResourceExhausted => Failure::Unavailable(said),
             code => Failure::Failed(format!("the control plane answered {code:?}: {said}")),
         }
@@ -52,29 +72,45 @@ impl Failure {
             Failure::Failed(_) => 1,
             Failure::Input(_) => 2,
             Failure::NotFound(_) => 3,
-            Failure::Conflict(_) => 4,
-            Failure::Unreachable { .. } | Failure::Late { .. } | Failure::Unavailable(_) => 5,
-            Failure::Waited(_) => 6,
+            Failure::Conflict(_) | Failure::Exists(_) | Failure::InUse { .. } => 4,
+            Failure::Unreachable { .. }
+            | Failure::NoApi { .. }
+            | Failure::Late { .. }
+            | Failure::Unavailable(_) => 5,
+            Failure::Waited { .. } => 6,
         }
     }
 
     /// What to do next, where that is not in the message itself.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Failure::Failed(_) | Failure::Input(_) => None,
-            Failure::NotFound(_) => Some("`llmctl backend list` and `llmctl route list` show what there is"),
-            Failure::Conflict(_) => Some("look at it again with `list` or `get`, then repeat the command"),
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Failure::Failed(_) | Failure::Input(_) => return None,
+            Failure::NotFound(_) => "`llmctl backend list` and `llmctl route list` show what there is",
+            Failure::Conflict(_) => "look at it again with `list` or `get`, then repeat the command",
+            Failure::Exists(_) => {
+                "`llmctl backend update` changes a backend, `llmctl apply -f FILE` backends and routes"
+            }
+            Failure::InUse { routes, .. } => {
+                let commands: Vec<String> = routes
+                    .iter()
+                    .map(|name| format!("`llmctl route delete {}`", render::plain(name)))
+                    .collect();
+                return (!commands.is_empty()).then(|| commands.join(", "));
+            }
             Failure::Unreachable { .. } => {
-                Some("start one with `llmctl up` or llmb-control, or name it by --control or LLMB_CONTROL")
+                "start one with `llmctl up` or llmb-control, or name it by --control or LLMB_CONTROL"
             }
-            Failure::Late { .. } => {
-                Some("allow it more by --timeout, or look at the log of the control plane")
+            Failure::NoApi { .. } => "it usually listens on :8801; name it by --control or LLMB_CONTROL",
+            Failure::Late { .. } => "allow it more by --timeout, or look at the log of the control plane",
+            Failure::Unavailable(_) => "repeat it later; the log of the control plane says more",
+            Failure::Waited { name, .. } => {
+                let name = render::plain(name);
+                return Some(format!(
+                    "it is probed again and again: `llmctl backend get {name}` shows how it stands"
+                ));
             }
-            Failure::Unavailable(_) => Some("repeat it later; the log of the control plane says more"),
-            Failure::Waited(_) => {
-                Some("it is probed again and again: `llmctl backend get` shows how it stands")
-            }
-        }
+        };
+        Some(hint.to_owned())
     }
 
     /// The lines for stderr.
@@ -84,6 +120,15 @@ impl Failure {
             None => format!("error: {self}\n"),
         }
     }
+}
+
+/// The innermost cause: the outer ones say only "transport error".
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 #[cfg(test)]
@@ -102,10 +147,14 @@ mod tests {
             (Code::Unavailable, 5),
             (Code::ResourceExhausted, 5),
             (Code::Internal, 1),
-            (Code::Unimplemented, 1),
+            (Code::Unimplemented, 5),
             (Code::Unknown, 1),
         ] {
-            assert_eq!(Failure::from_status(&Status::new(code, "said")).code(), exit, "{code:?}");
+            assert_eq!(
+                Failure::from_status(&Status::new(code, "said"), "http://h:1").code(),
+                exit,
+                "{code:?}"
+            );
         }
     }
 
@@ -118,7 +167,17 @@ mod tests {
         );
         let late = Failure::Late { url: "http://h:1".to_owned(), after: Duration::from_secs(2) };
         assert_eq!((late.code(), late.to_string().as_str()), (5, "no answer from http://h:1 within 2000 ms"));
-        assert_eq!(Failure::Waited(String::new()).code(), 6);
+        let waited = Failure::Waited { name: "box".to_owned(), but: "not healthy".to_owned() };
+        assert_eq!(waited.code(), 6);
+        assert!(waited.report().contains("`llmctl backend get box`"), "{}", waited.report());
+        let status = Status::from_error(Box::new(std::io::Error::other("broken pipe")));
+        let lost = Failure::from_status(&status, "http://h:1");
+        assert_eq!(
+            (lost.code(), lost.to_string().as_str()),
+            (5, "no management API at http://h:1: broken pipe")
+        );
+        let used = Failure::InUse { said: "in use".to_owned(), routes: vec!["fast".to_owned()] };
+        assert_eq!(used.report(), "error: in use\n`llmctl route delete fast`\n");
         assert_eq!(Failure::Failed("x".to_owned()).report(), "error: x\n");
     }
 }

@@ -42,6 +42,11 @@ pub fn slots(backend: &Backend) -> String {
     }
 }
 
+/// What to do about slots that nobody has told.
+fn with_advice(slots: &str) -> String {
+    slots.replace("(assumed)", "(assumed; set --max-concurrency)")
+}
+
 /// All backends, a line each.
 pub fn backends(list: &[Backend]) -> String {
     if list.is_empty() {
@@ -85,7 +90,11 @@ pub fn backend(backend: &Backend) -> String {
 /// What a probe found: kind, version, dialects, slots, models; or why nothing was.
 pub fn found(backend: &Backend) -> String {
     let status = backend.status.clone().unwrap_or_default();
-    pairs(found_rows(backend, &status)) + &models_of(&status.models)
+    let mut rows = found_rows(backend, &status);
+    for (_, value) in rows.iter_mut().filter(|(key, _)| *key == "slots") {
+        *value = with_advice(value);
+    }
+    pairs(rows) + &models_of(&status.models)
 }
 
 fn found_rows(backend: &Backend, status: &BackendStatus) -> Vec<(&'static str, String)> {

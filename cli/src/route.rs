@@ -51,7 +51,7 @@ pub async fn all(client: &Client) -> Result<Vec<v1::Route>, Failure> {
 /// Creates a route.
 ///
 /// # Errors
-/// [`Failure::Conflict`] when the name is taken, [`Failure::Input`] when a field is faulty.
+/// [`Failure::Exists`] when the name is taken, [`Failure::Input`] when a field is faulty.
 pub async fn create(client: &Client, route: v1::Route) -> Result<v1::Route, Failure> {
     client.answer(client.rpc().create_route(v1::CreateRouteRequest { route: Some(route) })).await
 }

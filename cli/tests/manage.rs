@@ -38,7 +38,8 @@ fn a_backend_from_its_addition_to_its_end() {
     let unnamed = run(&up, &format!("backend add {}", assumed.url()), 0);
     let name = format!("127.0.0.1-{}", assumed.addr().port());
     assert!(
-        unnamed.contains(&format!("backend {name} added")) && unnamed.contains("1 (assumed)"),
+        unnamed.contains(&format!("backend {name} added"))
+            && unnamed.contains("1 (assumed; set --max-concurrency)"),
         "{unnamed}"
     );
 
@@ -122,13 +123,42 @@ fn a_file_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_wrong_port_is_told_and_a_lone_host_and_port_will_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = up(&folder);
+    let metrics = up.url("metrics at").replace("/metrics", "");
+    for wrong in [up.url("Serving at"), metrics] {
+        let (code, _, stderr) = llmctl(&format!("--control {wrong} status"));
+        assert!(code == 5 && stderr.contains(&format!("no management API at {wrong}")), "{code}: {stderr}");
+        assert!(stderr.contains(":8801"), "{stderr}");
+    }
+    let control = up.url("Managed at");
+    let (code, stdout, stderr) = llmctl(&format!("--control {} status", control.replace("http://", "")));
+    assert!(code == 0 && stdout.contains("control plane"), "{stdout}{stderr}");
+}
+
+#[test]
+fn hints_name_what_there_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = up(&folder);
+    run(&up, "backend add box 127.0.0.1:9 --no-wait", 0);
+    let twice = run(&up, "backend add box 127.0.0.1:10 --no-wait", 4);
+    assert!(twice.contains("exists already") && twice.contains("llmctl backend update"), "{twice}");
+    let same = run(&up, "backend add other localhost:9/v1 --no-wait", 4);
+    assert!(same.contains("\"box\" has the URL"), "{same}");
+    run(&up, "route add fast --exact gpt-4o --to m@box", 0);
+    let used = run(&up, "backend delete box", 4);
+    assert!(used.contains("`llmctl route delete fast`"), "{used}");
+}
+
+#[test]
 fn an_unreachable_control_plane_has_its_own_code() {
     let (code, stdout, stderr) = llmctl("--control http://127.0.0.1:9 status");
     assert_eq!((code, stdout.as_str()), (5, ""), "{stderr}");
     assert!(
         stderr.starts_with("error: no control plane at http://127.0.0.1:9") && stderr.contains("llmctl up")
     );
-    let (code, _, stderr) = llmctl("--control nowhere status");
-    assert!(code == 2 && stderr.contains("--control nowhere"), "{stderr}");
+    let (code, _, stderr) = llmctl("--control ftp://nowhere status");
+    assert!(code == 2 && stderr.contains("--control ftp://nowhere"), "{stderr}");
     assert_eq!(llmctl("frobnicate").0, 2);
 }
