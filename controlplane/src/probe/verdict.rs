@@ -203,7 +203,7 @@ fn trouble(backend: &Backend, answers: &Answers) -> Option<String> {
         let (label, status) = (question.label(), answer.status);
         return Some(match &backend.credential {
             Some(credential) => format!("refuses the credential {credential} ({label}: {status})"),
-            None => format!("wants a credential: give it with --credential ({label}: {status})"),
+            None => format!("wants a credential ({label}: {status}): name it by --credential"),
         });
     }
     let lists = [Question::Models, Question::OllamaTags, Question::ModelsAnthropic, Question::ModelsGemini];
