@@ -42,6 +42,21 @@ pub async fn run(client: &Client, output: Output, apply: args::Apply) -> Result<
     Ok(())
 }
 
+/// Prints the configuration without what the server sets, so that it can be applied anywhere.
+///
+/// # Errors
+/// As any call.
+pub async fn export(client: &Client, output: Output) -> Result<(), Failure> {
+    let mut config = configuration(client).await?;
+    for backend in &mut config.backends {
+        (backend.revision, backend.status) = (0, None);
+    }
+    config.routes.iter_mut().for_each(|route| route.revision = 0);
+    let output = if output == Output::Table { Output::Yaml } else { output };
+    show(output, "Config", &config, String::new);
+    Ok(())
+}
+
 async fn configuration(client: &Client) -> Result<v1::Config, Failure> {
     Ok(v1::Config { backends: backend::all(client).await?, routes: route::all(client).await? })
 }

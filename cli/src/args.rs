@@ -66,8 +66,10 @@ pub enum Command {
     Models,
     /// The control plane, its backends and the data planes that follow it
     Status,
-    /// Create or replace all resources of a file, all of them or none
+    /// Create or replace all resources of a file, all of them or none; others stay as they are
     Apply(Apply),
+    /// Print the whole configuration as a file for `apply`: YAML, or JSON with -o json
+    Export,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,14 @@ use crate::failure::Failure;
 pub fn parse(file: &Path, text: &str) -> Result<Config, Failure> {
     let json =
         file.extension().is_some_and(|extension| extension == "json") || text.trim_start().starts_with('{');
-    let read = if json { proto::from_json("Config", text) } else { proto::from_yaml("Config", text) };
+    let value = if json { proto::value_of_json(text) } else { proto::value_of_yaml(text) };
+    let read = value.and_then(|mut value| {
+        // What `-o yaml backend list` prints is a configuration too, save for the revision of the whole.
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("revision");
+        }
+        proto::from_value("Config", value)
+    });
     let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
     read.map_err(|error| match error {
         FormError::Fields(faults) => {
@@ -32,6 +39,14 @@ mod tests {
         let failure = parse(Path::new(file), text).expect_err(text);
         assert_eq!(failure.code(), 2, "{text}");
         failure.to_string()
+    }
+
+    #[test]
+    fn lists_as_printed_are_configurations() {
+        let list =
+            "revision: 7\nbackends:\n- name: box\n  url: http://h:1\n  revision: 3\n  status: {slots: 1}\n";
+        let config = parse(Path::new("a.yaml"), list).unwrap();
+        assert_eq!((config.backends.len(), config.backends[0].revision), (1, 3));
     }
 
     #[test]

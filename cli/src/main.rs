@@ -58,6 +58,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Route(command) => route::run(&Client::connect(global).await?, output, command).await,
         Command::Models => models::run(&Client::connect(global).await?, output).await,
         Command::Status => status::run(&Client::connect(global).await?, output).await,
+        Command::Export => apply::export(&Client::connect(global).await?, output).await,
         Command::Apply(apply) => apply::run(&Client::connect(global).await?, output, apply).await,
     }
 }

@@ -123,6 +123,24 @@ fn a_file_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_is_printed_can_be_applied() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = up(&folder);
+    run(&up, "backend add box 127.0.0.1:9 --no-wait --priority 3", 0);
+    run(&up, "route add fast --exact gpt-4o --to m@box", 0);
+    let file = folder.path().join("all.yaml");
+    for print in ["-o yaml backend list", "-o json backend list", "-o yaml route list", "export"] {
+        fs::write(&file, run(&up, print, 0)).expect("the file is written");
+        let applied = run(&up, &format!("apply -f {}", file.display()), 0);
+        assert!(applied.contains("unchanged") && !applied.contains("updated"), "{print}: {applied}");
+    }
+    run(&up, "route delete fast", 0);
+    run(&up, "backend delete box", 0);
+    assert!(run(&up, &format!("apply -f {}", file.display()), 0).contains("created"));
+    assert_eq!(json(&up, "backend get box")["priority"], 3);
+}
+
+#[test]
 fn a_wrong_port_is_told_and_a_lone_host_and_port_will_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = up(&folder);

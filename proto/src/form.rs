@@ -47,10 +47,15 @@ fn dynamic(
     DynamicMessage::deserialize_with_options(descriptor.clone(), value, &options)
 }
 
-fn from_value<T: Message + Default>(name: &str, value: &serde_json::Value) -> Result<T, FormError> {
+/// Reads message `name` of `llmbalancer.v1` from a value. Unknown fields are refused by name.
+///
+/// # Errors
+/// [`FormError::Fields`] with the place and the field.
+pub fn from_value<T: Message + Default>(name: &str, value: serde_json::Value) -> Result<T, FormError> {
     let descriptor = descriptor(name);
-    let read = dynamic(&descriptor, value);
-    let read = read.map_err(|error| FormError::Fields(place::faults(&descriptor, value, &error)))?;
+    let value = place::spelled(&descriptor, value);
+    let read = dynamic(&descriptor, &value);
+    let read = read.map_err(|error| FormError::Fields(place::faults(&descriptor, &value, &error)))?;
     Ok(T::decode(read.encode_to_vec().as_slice()).expect("a dynamic message encodes to its own type"))
 }
 
@@ -59,7 +64,7 @@ fn from_value<T: Message + Default>(name: &str, value: &serde_json::Value) -> Re
 /// # Errors
 /// [`FormError`] with the place and the field.
 pub fn from_json<T: Message + Default>(name: &str, text: &str) -> Result<T, FormError> {
-    from_value(name, &serde_json::from_str(text)?)
+    from_value(name, value_of_json(text)?)
 }
 
 /// Reads message `name` of `llmbalancer.v1` from one YAML document. Unknown fields are refused by name.
@@ -67,11 +72,25 @@ pub fn from_json<T: Message + Default>(name: &str, text: &str) -> Result<T, Form
 /// # Errors
 /// [`FormError`] with the place and the field.
 pub fn from_yaml<T: Message + Default>(name: &str, text: &str) -> Result<T, FormError> {
+    from_value(name, value_of_yaml(text)?)
+}
+
+/// JSON as a value.
+///
+/// # Errors
+/// [`FormError::Json`].
+pub fn value_of_json(text: &str) -> Result<serde_json::Value, FormError> {
+    Ok(serde_json::from_str(text)?)
+}
+
+/// One YAML document as a value.
+///
+/// # Errors
+/// [`FormError::Yaml`].
+pub fn value_of_yaml(text: &str) -> Result<serde_json::Value, FormError> {
     // Only true and false: a model may be called "on" or "no".
     let options = serde_saphyr::options! { strict_booleans: true };
-    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| FormError::Yaml(error.to_string()))?;
-    from_value(name, &value)
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| FormError::Yaml(error.to_string()))
 }
 
 /// The JSON form of a message, as a value. Unset fields are left out.

@@ -2,7 +2,10 @@
 
 mod form;
 
-pub use form::{FieldFault, FormError, from_json, from_yaml, to_json, to_json_value, to_yaml};
+pub use form::{
+    FieldFault, FormError, from_json, from_value, from_yaml, to_json, to_json_value, to_yaml, value_of_json,
+    value_of_yaml,
+};
 
 /// `llmbalancer.v1`, generated at build time.
 pub mod v1 {

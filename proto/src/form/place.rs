@@ -43,7 +43,10 @@ fn add(faults: &mut Vec<FieldFault>, path: &str, problem: String) {
 
 fn message(descriptor: &MessageDescriptor, value: &Value, path: &str, faults: &mut Vec<FieldFault>) {
     let Value::Object(fields) = value else {
-        let problem = format!("{} is not allowed: fields are needed: {}", word(value), known(descriptor));
+        let problem = match value {
+            Value::Null => format!("it is empty; fields are needed: {}", known(descriptor)),
+            value => format!("fields are needed, not {}: {}", word(value), known(descriptor)),
+        };
         return add(faults, path, problem);
     };
     let before = faults.len();
@@ -55,7 +58,17 @@ fn message(descriptor: &MessageDescriptor, value: &Value, path: &str, faults: &m
             None => add(faults, &path, format!("no such field; there are {}", known(descriptor))),
         }
     }
-    // What no field shows alone: a field given twice, two of a oneof.
+    for group in descriptor.oneofs() {
+        let given = |field: &FieldDescriptor| {
+            let value = fields.get(field.name()).or(fields.get(field.json_name()));
+            value.is_some_and(|value| !value.is_null())
+        };
+        let both: Vec<String> = group.fields().filter(given).map(|field| field.name().to_owned()).collect();
+        if both.len() > 1 {
+            add(faults, path, format!("only one of {} may be set", both.join(" and ")));
+        }
+    }
+    // What no field shows alone, such as a field given twice.
     if faults.len() == before
         && let Err(error) = dynamic(descriptor, value)
     {
@@ -81,7 +94,7 @@ fn field(
                 }
             }
         }
-        (_, _) if field.is_list() => add(faults, path, format!("{} is not allowed: a list", word(value))),
+        (_, _) if field.is_list() => add(faults, path, format!("a list is needed, not {}", word(value))),
         (_, Kind::Message(inner)) => message(&inner, value, path, faults),
         (_, _) => leaf(owner, field, value.clone(), value, path, faults),
     }
@@ -107,7 +120,25 @@ fn said(field: &FieldDescriptor, value: &Value) -> String {
             format!("{:?}", name.chars().take(SHOWN_CHARS_MAX).collect::<String>())
         }
         (Kind::Enum(_), Value::Number(number)) => number.to_string(),
+        // No number is a secret, and what stands where one is wanted is hardly ever one.
+        (kind, Value::Number(number)) if is_number(&kind) => number.to_string(),
+        (kind, Value::String(text)) if is_number(&kind) => {
+            format!("{:?}", text.chars().take(SHOWN_CHARS_MAX).collect::<String>())
+        }
         (_, value) => word(value).to_owned(),
+    }
+}
+
+fn is_number(kind: &Kind) -> bool {
+    !matches!(kind, Kind::Enum(_) | Kind::Message(_) | Kind::String | Kind::Bytes | Kind::Bool)
+}
+
+/// Bounds that are narrower than the type, as the proto's comments state them.
+fn bounds(field: &FieldDescriptor) -> Option<&'static str> {
+    match field.name() {
+        "priority" | "precedence" => Some("a whole number from -1000 to 1000"),
+        "max_concurrency" => Some("a whole number from 0 to 4096"),
+        _ => None,
     }
 }
 
@@ -115,14 +146,17 @@ fn word(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
         Value::Bool(_) => "true or false",
-        Value::Number(_) => "this number",
-        Value::String(_) => "this text",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "a group of fields",
     }
 }
 
 fn wanted(field: &FieldDescriptor) -> String {
+    if let Some(bounds) = bounds(field) {
+        return bounds.to_owned();
+    }
     match field.kind() {
         Kind::Enum(names) => {
             let all: Vec<String> = names.values().map(|value| value.name().to_owned()).collect();
@@ -139,6 +173,34 @@ fn wanted(field: &FieldDescriptor) -> String {
         }
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => "a whole number".to_owned(),
         Kind::Message(inner) => format!("fields: {}", known(&inner)),
+    }
+}
+
+/// The value with the names of enums as the proto spells them: in a file `llamacpp` is `LLAMACPP`, `openai-chat` is
+/// `OPENAI_CHAT`.
+pub(super) fn spelled(descriptor: &MessageDescriptor, value: Value) -> Value {
+    let Value::Object(fields) = value else { return value };
+    let one = |(key, value): (String, Value)| {
+        let named = |field: &FieldDescriptor| field.name() == key || field.json_name() == key;
+        match descriptor.fields().find(named) {
+            Some(field) => (key, field_spelled(&field, value)),
+            None => (key, value),
+        }
+    };
+    Value::Object(fields.into_iter().map(one).collect())
+}
+
+fn field_spelled(field: &FieldDescriptor, value: Value) -> Value {
+    match (field.kind(), value) {
+        (_, Value::Array(list)) => {
+            Value::Array(list.into_iter().map(|value| field_spelled(field, value)).collect())
+        }
+        (Kind::Message(inner), value) => spelled(&inner, value),
+        (Kind::Enum(names), Value::String(text)) => {
+            let wanted = text.replace('-', "_").to_ascii_uppercase();
+            Value::String(if names.get_value_by_name(&wanted).is_some() { wanted } else { text })
+        }
+        (_, value) => value,
     }
 }
 
