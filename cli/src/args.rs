@@ -78,7 +78,7 @@ pub struct Up {
     #[arg(long = "backend", value_name = "URL")]
     pub backends: Vec<String>,
     /// Start simulated servers, on a state of their own that is forgotten at the end
-    #[arg(long, conflicts_with_all = ["backends", "state_dir", "discover"])]
+    #[arg(long, conflicts_with_all = ["backends", "discover"])]
     pub demo: bool,
     /// Where clients are served
     #[arg(long, env = "LLMB_LISTEN", default_value = "127.0.0.1:8800", value_name = "HOST:PORT")]
@@ -101,6 +101,12 @@ pub struct Up {
     /// Allow addresses that other machines can reach; nothing authenticates clients yet
     #[arg(long)]
     pub insecure_listen: bool,
+    /// How long a request waits for a slot at most
+    #[arg(long, default_value = "5m", value_parser = parse_duration, value_name = "TIME")]
+    pub queue_wait: Duration,
+    /// Between two probes of a backend
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    pub probe_interval: Duration,
 }
 
 #[derive(Debug, Subcommand)]
@@ -301,7 +307,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split_whitespace())
+        crate::typed::read_from(line.split_whitespace())
     }
 
     #[test]
@@ -329,6 +335,8 @@ mod tests {
         for line in [
             "llmctl up",
             "llmctl up --demo",
+            "llmctl up --queue-wait 30s --probe-interval 500ms",
+            "llmctl export -o json",
             "llmctl up --backend http://a:1 --backend http://b:2 --discover",
             "llmctl backend update box --priority -5 --max-concurrency 4 --revision 3",
             "llmctl backend update box --dialect openai-chat --dialect anthropic --kind llamacpp",
@@ -349,6 +357,10 @@ mod tests {
         for line in [
             "llmctl",
             "llmctl up --demo --backend http://a:1",
+            "llmctl up --demo --state-dir x",
+            "llmctl up --control http://h:1",
+            "llmctl -o json up",
+            "llmctl up --queue-wait 0s",
             "llmctl up --listen nowhere",
             "llmctl route add fast --to qwen3:8b",
             "llmctl route add fast --exact a --pattern b --to c",

@@ -17,12 +17,11 @@ mod readme;
 mod render;
 mod route;
 mod status;
+mod typed;
 mod up;
 mod words;
 
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 use crate::{
     args::{Cli, Command},
@@ -31,7 +30,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = typed::read();
     let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let done = runtime.block_on(run(cli));

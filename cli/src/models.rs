@@ -2,7 +2,7 @@
 
 use proto::v1;
 
-use crate::{args::Output, backend, client::Client, failure::Failure, out::show, render};
+use crate::{args::Output, backend, client::Client, failure::Failure, out::show, render, route};
 
 /// Lists them. As JSON or YAML: a `ListBackendsResponse` with names, health and models alone.
 ///
@@ -11,7 +11,8 @@ use crate::{args::Output, backend, client::Client, failure::Failure, out::show, 
 pub async fn run(client: &Client, output: Output) -> Result<(), Failure> {
     let backends = backend::all(client).await?;
     let slim = v1::ListBackendsResponse { backends: backends.iter().map(models_only).collect(), revision: 0 };
-    show(output, "ListBackendsResponse", &slim, || render::models(&backends));
+    let routes = route::all(client).await?;
+    show(output, "ListBackendsResponse", &slim, || render::models(&backends, &routes));
     Ok(())
 }
 

@@ -132,7 +132,7 @@ fn models_of(models: &[Model]) -> String {
 }
 
 /// The models of all backends by name: where each is, and where it is loaded.
-pub fn models(backends: &[Backend]) -> String {
+pub fn models(backends: &[Backend], routes: &[Route]) -> String {
     let mut names: Vec<&str> = backends.iter().flat_map(models_at).map(|model| model.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -157,7 +157,28 @@ pub fn models(backends: &[Backend]) -> String {
         }
         vec![(*name).to_owned(), at.join(", "), loaded.join(", "), tokens(context)]
     };
-    table(&["MODEL", "BACKENDS", "LOADED AT", "CONTEXT"], names.iter().map(row).collect())
+    let routed = routes.iter().filter(|route| leads(route, backends)).filter_map(|route| {
+        let Some(route::Match::Exact(name)) = &route.r#match else { return None };
+        let to: Vec<String> = route.targets.iter().map(target).collect();
+        Some(vec![
+            name.clone(),
+            format!("route {} → {}", route.name, to.join(", ")),
+            String::new(),
+            "-".to_owned(),
+        ])
+    });
+    let rows = names.iter().map(row).chain(routed).collect();
+    table(&["MODEL", "BACKENDS", "LOADED AT", "CONTEXT"], rows)
+}
+
+/// Whether a backend serves a target of an exact route.
+pub fn leads(route: &Route, backends: &[Backend]) -> bool {
+    let Some(route::Match::Exact(asked)) = &route.r#match else { return false };
+    route.targets.iter().any(|target| {
+        let wanted = if target.model.is_empty() { asked } else { &target.model };
+        let named = |backend: &&Backend| target.backend.is_empty() || target.backend == backend.name;
+        backends.iter().filter(named).any(|one| models_at(one).iter().any(|model| model.name == *wanted))
+    })
 }
 
 /// All routes in the order in which they are tried.

@@ -4,6 +4,7 @@ use proto::v1::{self, route::Match};
 
 use crate::{
     args::{self, Output},
+    backend,
     client::Client,
     failure::Failure,
     out::show,
@@ -18,6 +19,14 @@ pub async fn run(client: &Client, output: Output, command: args::Route) -> Resul
     match command {
         args::Route::Add(add) => {
             let created = create(client, resource(add)).await?;
+            if matches!(created.r#match, Some(Match::Exact(_)))
+                && !render::leads(&created, &backend::all(client).await?)
+            {
+                eprintln!(
+                    "warning: no backend serves a target of route {} now",
+                    render::plain(&created.name)
+                );
+            }
             show(output, "Route", &created, || {
                 change::added("route", &created.name, created.revision)
                     + &render::routes(std::slice::from_ref(&created))

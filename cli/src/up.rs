@@ -100,6 +100,7 @@ impl Planes {
             listen: up.control_listen,
             insecure_listen: up.insecure_listen,
             state_dir: state_dir.clone(),
+            probe_interval: up.probe_interval,
             ..control::Settings::default()
         };
         let control = control::start(settings).await.map_err(|error| match &error {
@@ -114,6 +115,7 @@ impl Planes {
             insecure_listen: up.insecure_listen,
             control: Some(greet::url(control.addr)),
             state_dir,
+            queue_wait: up.queue_wait,
             trust_control: true,
             ..data::Settings::default()
         };

@@ -164,7 +164,9 @@ fn hints_name_what_there_is() {
     assert!(twice.contains("exists already") && twice.contains("llmctl backend update"), "{twice}");
     let same = run(&up, "backend add other localhost:9/v1 --no-wait", 4);
     assert!(same.contains("\"box\" has the URL"), "{same}");
-    run(&up, "route add fast --exact gpt-4o --to m@box", 0);
+    let (code, stdout, stderr) = up.llmctl("route add fast --exact gpt-4o --to m@box");
+    assert!(code == 0 && stdout.contains("route fast added"), "{stdout}");
+    assert!(stderr.contains("warning: no backend serves a target of route fast now"), "{stderr}");
     let used = run(&up, "backend delete box", 4);
     assert!(used.contains("`llmctl route delete fast`"), "{used}");
 }

@@ -8,7 +8,7 @@ use rig::{Up, llmctl, shell};
 #[test]
 fn the_demo_serves_and_its_commands_work_as_they_stand() {
     let elsewhere = tempfile::tempdir().expect("a folder");
-    let up = Up::start(&["--demo"]);
+    let up = Up::start(&["--demo", "--queue-wait", "30s", "--probe-interval", "500ms"]);
     for backend in ["ollama", "llamacpp", "vllm", "anthropic", "gemini"] {
         let line = up.said.lines().find(|line| line.starts_with(&format!("{backend} ")));
         assert!(line.is_some_and(|line| line.contains(" healthy ")), "{backend}:\n{}", up.said);

@@ -121,8 +121,17 @@ MODEL             BACKENDS                 LOADED AT  CONTEXT
 llama3.2:3b       lab (unhealthy), ollama  ollama     131072
 nomic-embed-text  ollama                              -
 ";
-    assert_eq!(models(&[lab(), ollama()]), expect);
-    assert!(models(&[]).starts_with("no models"));
+    assert_eq!(models(&[lab(), ollama()], &[]), expect);
+    assert!(models(&[], &[]).starts_with("no models"));
+    let exact = |name: &str, model: &str| Route {
+        name: name.to_owned(),
+        r#match: Some(route::Match::Exact("gpt-4o".to_owned())),
+        targets: vec![Target { model: model.to_owned(), backend: String::new() }],
+        ..Route::default()
+    };
+    let with = models(&[ollama()], &[exact("fast", "llama3.2:3b"), exact("none", "gone")]);
+    assert!(with.contains("gpt-4o            route fast → llama3.2:3b"), "{with}");
+    assert!(!with.contains("none"), "{with}");
 }
 
 #[test]
