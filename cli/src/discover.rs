@@ -20,8 +20,12 @@ pub async fn given(client: &Client, urls: &[String]) -> Result<Vec<String>, Fail
             notes.push(format!("{}: kept, {}", kept.name, kept.url));
             continue;
         }
-        let added = add(client, name::from_url(&there, &url), url).await?;
-        notes.push(format!("{}: added, {}", added.name, added.url));
+        match add(client, name::from_url(&there, &url), url.clone()).await {
+            Ok(added) => notes.push(format!("{}: added, {}", added.name, added.url)),
+            // The control plane knows more ways to write one URL.
+            Err(Failure::Exists(said)) => notes.push(format!("{url}: kept, {said}")),
+            Err(failure) => return Err(failure),
+        }
     }
     Ok(notes)
 }

@@ -86,7 +86,9 @@ impl Failure {
         let hint = match self {
             Failure::Failed(_) | Failure::Input(_) => return None,
             Failure::NotFound(_) => "`llmctl backend list` and `llmctl route list` show what there is",
-            Failure::Conflict(_) => "look at it again with `list` or `get`, then repeat the command",
+            Failure::Conflict(_) => {
+                "look at it again with `llmctl backend get` or `llmctl route list`, then repeat the command"
+            }
             Failure::Exists(_) => {
                 "`llmctl backend update` changes a backend, `llmctl apply -f FILE` backends and routes"
             }

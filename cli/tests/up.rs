@@ -54,6 +54,10 @@ fn a_server_by_url_is_found_and_kept_over_a_restart() {
     let (_, stdout, _) = up.llmctl("backend list -o json");
     let list: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(list["backends"].as_array().map(Vec::len), Some(1), "{stdout}");
+    assert_eq!(up.stop(), Some(0));
+    let other = format!("{}/v1beta", sim.url());
+    let up = Up::start(&["--backend", &other, "--state-dir", state_dir]);
+    assert!(up.said.contains(&format!("{other}: kept, ")), "{}", up.said);
 }
 
 #[test]

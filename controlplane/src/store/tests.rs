@@ -12,7 +12,7 @@ use super::{
     memory::Memory,
     *,
 };
-use crate::model::{Backend, BaseUrl, Change, Name, Refusal};
+use crate::model::{Backend, BaseUrl, Change, Health, Model, Name, Observed, Refusal};
 
 fn fresh() -> Identity {
     Identity { lineage: "0123456789abcdef0123456789abcdef".to_owned(), epoch: 0, salt: [7; 32] }
@@ -242,4 +242,34 @@ async fn the_journal_is_bounded() {
     let journal: Vec<_> = batch.0.iter().filter(|(tree, ..)| *tree == Tree::Journal).collect();
     assert_eq!(journal.len(), 2);
     assert_eq!((&journal[1].1, &journal[1].2), (&5_u64.to_be_bytes().to_vec(), &None));
+}
+
+#[tokio::test]
+async fn findings_are_kept_within_bounds_and_never_refuse_the_start() {
+    let engine = Shared::default();
+    let store = engine.open().await.unwrap();
+    for name in ["large", "other"] {
+        store.change(Change::CreateBackend(backend(name))).await.unwrap();
+    }
+    let model = |n: usize| Model { name: format!("{n:0>200}"), resident: true, ..Model::default() };
+    let seen = Observed { models: (0..4096).map(model).collect(), slots: 3, ..Observed::default() };
+    let moved = Backend { url: BaseUrl::new("http://elsewhere").unwrap(), ..backend("other") };
+    let found = vec![(backend("large"), seen.clone()), (moved, seen.clone()), (backend("gone"), seen)];
+    store.keep(found).await.unwrap();
+    assert_eq!(store.desired().revision, 2);
+    store.stop();
+    let records = engine.0.lock().unwrap().memory.load().unwrap().findings;
+    assert_eq!(records.len(), 1, "those that are gone or others by now are not kept");
+    assert!(records[0].1.len() <= tree::RECORD_BYTES_MAX);
+    let store = engine.open().await.unwrap();
+    let large = &store.first_seen()["large"];
+    assert_eq!((large.slots, large.health), (3, Health::Unknown));
+    assert!(large.models.len() > 200 && !large.models[0].resident, "{}", large.models.len());
+    store.stop();
+    let batch = Batch(vec![(Tree::Findings, b"large".to_vec(), Some(b"\x09{}".to_vec()))]);
+    engine.0.lock().unwrap().memory.commit(&batch).unwrap();
+    let store = engine.open().await.unwrap();
+    assert!(store.first_seen().is_empty(), "probing finds it anew");
+    store.change(Change::DeleteBackend("large".to_owned(), 0)).await.unwrap();
+    assert!(engine.0.lock().unwrap().memory.load().unwrap().findings.is_empty());
 }
