@@ -22,6 +22,6 @@ def call(service, method, **fields):
 print("services:", *reflected.get_services())
 print("health:", call("grpc.health.v1.Health", "Check"))
 print("created:", call("llmbalancer.v1.Management", "CreateBackend",
-                       backend={"name": "from-python", "url": "http://127.0.0.1:11434"}))
+                       backend={"name": "from-python", "url": "http://127.0.0.1:9"}))
 print("backends:", [b.name for b in call("llmbalancer.v1.Management", "ListBackends").backends])
 print("deleted:", call("llmbalancer.v1.Management", "DeleteBackend", name="from-python"))
