@@ -187,7 +187,7 @@ async fn a_waiting_stream_is_kept_alive() {
         let plane =
             plane(&slow, &other, way.dialect, |settings| settings.stream_wait = Duration::from_millis(100))
                 .await;
-        slow.set_fault(Fault::SlowStart(Duration::from_millis(400)), None);
+        slow.set_fault(Fault::SlowStart(Duration::from_millis(1000)), None);
         let response = ask(&plane, &way).await;
         assert_eq!(response.status(), 200, "{}", way.path);
         assert_eq!(slow.stats().finished, 0, "{}: the head came before the answer", way.path);

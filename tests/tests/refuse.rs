@@ -1,5 +1,7 @@
 //! What a data plane refuses: at once, in the client's dialect, with the field, the value and what is allowed.
 
+use std::time::Instant;
+
 use proto::v1::{self, Dialect};
 use reqwest::Method;
 use serde_json::Value;
@@ -251,7 +253,7 @@ async fn a_full_queue_and_a_late_turn_say_when_to_come_back() {
     let row = rig::backend("one", &sim.url(), v1::Kind::Openai, 1, &["m"], &[Dialect::OpenaiChat]);
     let plane = Plane::start(&rig::snapshot(vec![row]), |settings| {
         settings.queue_max = 1;
-        settings.queue_wait = std::time::Duration::from_millis(300);
+        settings.queue_wait = std::time::Duration::from_millis(1500);
     })
     .await;
     let client = rig::client();
@@ -260,7 +262,10 @@ async fn a_full_queue_and_a_late_turn_say_when_to_come_back() {
     assert!(sim.wait(|stats| stats.accepted == 1, rig::DEADLINE).await);
     let waiting = send();
     let full = async {
-        while plane.view().await["waiting"] != 1 {}
+        let began = Instant::now();
+        while plane.view().await["waiting"] != 1 {
+            assert!(began.elapsed() < rig::DEADLINE, "nothing waits");
+        }
         send().await
     };
     let (late, full) = tokio::join!(waiting, full);
