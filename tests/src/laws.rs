@@ -7,14 +7,20 @@ use crate::ledger::Ledger;
 mod above;
 mod agree;
 mod best;
+mod budget;
+mod close;
 mod full;
 mod idle;
 mod late;
 mod lost;
 mod once;
+mod open;
 mod order;
 mod reason;
+mod rest;
 mod spare;
+mod trial;
+mod tries;
 mod vain;
 mod wake;
 
@@ -52,6 +58,12 @@ pub const LAWS: &[Law] = &[
     Law { name: "late", holds: late::holds },
     Law { name: "reason", holds: reason::holds },
     Law { name: "wake", holds: wake::holds },
+    Law { name: "tries", holds: tries::holds },
+    Law { name: "budget", holds: budget::holds },
+    Law { name: "open", holds: open::holds },
+    Law { name: "trial", holds: trial::holds },
+    Law { name: "rest", holds: rest::holds },
+    Law { name: "close", holds: close::holds },
     Law { name: "agree", holds: agree::holds },
 ];
 

@@ -6,52 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Decision, Event, Fleet, Moment, Outcome, Refusal, SlotId, TicketId,
+    Arrival, Backend, BackendId, Cause, Decision, Event, Fault, Fleet, Moment, Outcome, SlotId, Span,
+    TicketId, View,
 };
 
-/// Someone who waits.
-#[derive(Clone, Debug)]
-pub struct Wait {
-    /// What it wants.
-    pub arrival: Arrival,
-    /// Since when.
-    pub since: Moment,
-}
+mod health;
+mod purse;
+mod row;
 
-/// A slot that is held.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// Where.
-    pub backend: BackendId,
-    /// Which.
-    pub slot: SlotId,
-    /// Whether the first token has passed.
-    pub streaming: bool,
-}
-
-/// A start of the last event, with what the ledger knew just before it.
-#[derive(Clone, Debug)]
-pub struct Started {
-    /// Who.
-    pub wait: Wait,
-    /// What it got.
-    pub held: Held,
-    /// Whether another request had that slot.
-    pub taken: bool,
-    /// A backend with a free slot that it should have got instead.
-    pub better: Option<BackendId>,
-}
-
-/// A refusal of the last event.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// Who.
-    pub wait: Wait,
-    /// Why.
-    pub why: Refusal,
-    /// How many others waited.
-    pub others: usize,
-}
+pub use health::{Health, Stand};
+pub use purse::Purse;
+pub use row::{Held, Refused, Started, Wait};
 
 /// The books. Tickets of one world count upwards in order of arrival.
 pub struct Ledger {
@@ -68,6 +33,10 @@ pub struct Ledger {
     started: Vec<Started>,
     refused: Vec<Refused>,
     strangers: Vec<TicketId>,
+    health: BTreeMap<BackendId, Health>,
+    purse: Purse,
+    failed: Option<TicketId>,
+    closing: bool,
 }
 
 impl Ledger {
@@ -77,6 +46,10 @@ impl Ledger {
             now: Moment::default(),
             before: Moment::default(),
             known: fleet.backends.clone(),
+            health: fleet.backends.keys().map(|id| (*id, Health::default())).collect(),
+            purse: Purse::default(),
+            failed: None,
+            closing: false,
             fleet,
             waiting: BTreeMap::new(),
             waited: 0,
@@ -99,13 +72,18 @@ impl Ledger {
         self.started.clear();
         self.refused.clear();
         self.strangers.clear();
+        self.failed = None;
+        self.health.values_mut().for_each(|health| health.pass(now));
+        self.forget();
         match event {
             Event::Arrive(arrival) => self.arrive(arrival),
             Event::FirstToken { ticket } => {
-                if let Some(held) = self.running.get_mut(ticket) {
+                if let Some(held) = self.running.get_mut(ticket).filter(|held| !held.streaming) {
                     held.streaming = true;
+                    self.health.entry(held.backend).or_default().succeed(held.era, now);
                 }
             }
+            Event::Fail { ticket, fault, sent } => self.fail(*ticket, *fault, *sent),
             Event::Finish { ticket, outcome, .. } => self.finish(*ticket, *outcome),
             // at the deadline the refusal is first
             Event::Cancel { ticket } => match self.waiting.get(ticket) {
@@ -121,11 +99,18 @@ impl Ledger {
             }
             Event::Adopt(fleet) => {
                 self.fleet = fleet.clone();
+                for (id, backend) in &fleet.backends {
+                    let health = self.health.entry(*id).or_default();
+                    if backend.healthy && self.known.get(id).is_some_and(|known| !known.healthy) {
+                        health.vouch();
+                    }
+                }
                 self.known.extend(fleet.backends.iter().map(|(id, backend)| (*id, backend.clone())));
             }
-            // nothing fails before its content and nothing closes in these worlds
-            Event::Fail { .. } | Event::Close | Event::Wake => {}
+            Event::Close => self.closing = true,
+            Event::Wake => {}
         }
+        self.forget();
     }
 
     /// Books a decision of the core.
@@ -140,15 +125,36 @@ impl Ledger {
         };
         match *decision {
             Decision::Start { backend, slot, .. } => {
-                let held = Held { backend, slot, streaming: false };
                 let taken = self.holders(backend).any(|other| other == slot);
-                let better = self.better(&wait.arrival, backend);
-                self.started.push(Started { wait, held: held.clone(), taken, better });
+                let better = self.better(&wait, backend);
+                let full = self.free(backend) == 0;
+                match wait.tried.is_empty() {
+                    true => self.purse.start(self.now),
+                    false if self.failed == Some(ticket) => self.purse.retry(self.now),
+                    false => {}
+                }
+                let health = self.health.entry(backend).or_default();
+                health.start(ticket);
+                let held = Held { backend, slot, streaming: false, era: health.era, wait: wait.clone() };
+                self.started.push(Started { wait, held: held.clone(), taken, better, full });
                 self.running.insert(ticket, held);
             }
             Decision::Refuse { why, .. } => {
-                self.refused.push(Refused { wait, why, others: self.waiting.len() });
+                let spent = self.purse.spent(self.now);
+                self.refused.push(Refused { wait, why, others: self.waiting.len(), spent });
             }
+        }
+    }
+
+    /// Takes from the core what cannot be known from outside, after all its decisions.
+    pub fn hear(&mut self, view: &View) {
+        for (id, health) in &mut self.health {
+            if let Some(said) = view.backends.get(id) {
+                health.hear(self.now, &said.breaker);
+            }
+        }
+        if self.failed.is_some_and(|ticket| self.waiting.contains_key(&ticket)) {
+            self.purse.retry(self.now);
         }
     }
 
@@ -212,9 +218,35 @@ impl Ledger {
         self.cooling.iter().filter(|(cooling, _, _)| *cooling == backend).count()
     }
 
-    /// When the first cooling slot comes back.
-    pub fn next_cooled(&self) -> Option<Moment> {
-        self.cooling.iter().map(|(_, _, until)| *until).min()
+    /// When the first cooling slot comes back or the first rest ends.
+    pub fn next_change(&self) -> Option<Moment> {
+        let rests = self.health.values().filter_map(Health::ends);
+        self.cooling.iter().map(|(_, _, until)| *until).chain(rests).min()
+    }
+
+    /// What outcomes say about each backend of the fleet and those that left it with work on them.
+    pub fn health(&self) -> &BTreeMap<BackendId, Health> {
+        &self.health
+    }
+
+    /// What retries cost so far.
+    pub fn purse(&self) -> &Purse {
+        &self.purse
+    }
+
+    /// The ticket whose attempt failed with the last event.
+    pub fn failed(&self) -> Option<TicketId> {
+        self.failed
+    }
+
+    /// Whether the core was told to close.
+    pub fn closing(&self) -> bool {
+        self.closing
+    }
+
+    /// The last that was known of a backend.
+    pub fn known(&self, backend: BackendId) -> Option<&Backend> {
+        self.known.get(&backend)
     }
 
     /// How many requests run on a backend.
@@ -225,10 +257,13 @@ impl Ledger {
     /// How many more requests a backend may take now.
     pub fn free(&self, backend: BackendId) -> usize {
         let Some(seen) = self.fleet.backends.get(&backend) else { return 0 };
-        match seen.healthy && !seen.draining {
-            true => (seen.slots as usize).saturating_sub(self.busy(backend) + self.cooling(backend)),
-            false => 0,
-        }
+        let Some(health) = self.health.get(&backend) else { return 0 };
+        if seen.healthy && !seen.draining { health.admits(self.vacant(backend)) } else { 0 }
+    }
+
+    fn vacant(&self, backend: BackendId) -> usize {
+        let slots = self.fleet.backends.get(&backend).map_or(0, |seen| seen.slots as usize);
+        slots.saturating_sub(self.busy(backend) + self.cooling(backend))
     }
 
     /// The backends of the fleet that a request names.
@@ -237,37 +272,80 @@ impl Ledger {
         ids.filter_map(|id| self.fleet.backends.get(&id).map(|backend| (id, backend))).collect()
     }
 
-    /// Whether a request may run on a backend of the fleet: it names it, and fits with a tenth to spare.
-    pub fn may(&self, arrival: &Arrival, backend: BackendId) -> bool {
-        let needed = u64::from(arrival.prompt_tokens) * 11;
+    /// Whether a request may run on a backend of the fleet: it names it, was not tried on it, and fits with a
+    /// tenth to spare.
+    pub fn may(&self, wait: &Wait, backend: BackendId) -> bool {
+        let needed = u64::from(wait.arrival.prompt_tokens) * 11;
         let fits = |limit: u32| needed <= u64::from(limit) * 10;
-        arrival.candidates.iter().any(|candidate| candidate.backend == backend)
+        wait.arrival.candidates.iter().any(|candidate| candidate.backend == backend)
+            && !wait.tried.contains(&backend)
             && self.fleet.backends.get(&backend).is_some_and(|seen| seen.max_input_tokens.is_none_or(fits))
     }
 
     /// The backends that a request may run on.
-    pub fn feasible(&self, arrival: &Arrival) -> BTreeMap<BackendId, &Backend> {
-        let mut named = self.named(arrival);
-        named.retain(|id, _| self.may(arrival, *id));
+    pub fn feasible(&self, wait: &Wait) -> BTreeMap<BackendId, &Backend> {
+        let mut named = self.named(&wait.arrival);
+        named.retain(|id, _| self.may(wait, *id));
         named
     }
 
     fn arrive(&mut self, arrival: &Arrival) {
         if !self.waiting.contains_key(&arrival.ticket) && !self.running.contains_key(&arrival.ticket) {
             self.answers.entry(arrival.ticket).or_default();
-            self.waiting.insert(arrival.ticket, Wait { arrival: arrival.clone(), since: self.now });
+            let wait = Wait { arrival: arrival.clone(), since: self.now, tried: Vec::new() };
+            self.waiting.insert(arrival.ticket, wait);
         }
     }
 
     fn finish(&mut self, ticket: TicketId, outcome: Outcome) {
         let Some(held) = self.running.remove(&ticket) else { return };
-        let cut = matches!(outcome, Outcome::Failed | Outcome::Aborted);
+        let health = self.health.entry(held.backend).or_default();
+        match outcome {
+            Outcome::Done if held.streaming => {}
+            Outcome::Done => health.succeed(held.era, self.now),
+            Outcome::Failed => health.fail(held.era, self.now, Cause::Failed),
+            Outcome::Aborted | Outcome::Unsent => health.let_go(ticket),
+        }
+        if matches!(outcome, Outcome::Failed | Outcome::Aborted) {
+            self.cool(&held);
+        }
+    }
+
+    /// The ticket waits again for what it was not tried on.
+    fn fail(&mut self, ticket: TicketId, fault: Fault, sent: bool) {
+        let Some(held) = self.running.remove(&ticket) else { return };
+        let health = self.health.entry(held.backend).or_default();
+        match fault {
+            Fault::Limited { retry_after } => {
+                let rest = retry_after.unwrap_or_default().clamp(Span::from_secs(1), Span::from_secs(60));
+                health.let_go(ticket);
+                health.limit(self.now + rest, Cause::Fault(fault));
+            }
+            _ => health.fail(held.era, self.now, Cause::Fault(fault)),
+        }
+        if sent {
+            self.cool(&held);
+        }
+        let mut wait = held.wait;
+        wait.tried.push(held.backend);
+        self.failed = Some(ticket);
+        *self.answers.entry(ticket).or_default() -= 1;
+        self.waiting.insert(ticket, wait);
+    }
+
+    fn cool(&mut self, held: &Held) {
         if let Some(backend) = self.known.get(&held.backend)
-            && cut
             && backend.release_grace.0 > 0
         {
             self.cooling.push((held.backend, held.slot, self.now + backend.release_grace));
         }
+    }
+
+    /// Nothing is remembered of a backend that left the fleet and has no work.
+    fn forget(&mut self) {
+        let mut health = std::mem::take(&mut self.health);
+        health.retain(|id, _| self.fleet.backends.contains_key(id) || self.busy(*id) + self.cooling(*id) > 0);
+        self.health = health;
     }
 
     fn holders(&self, backend: BackendId) -> impl Iterator<Item = SlotId> {
@@ -276,10 +354,10 @@ impl Ledger {
         running.chain(cooling).filter(move |(id, _)| *id == backend).map(|(_, slot)| slot)
     }
 
-    fn better(&self, arrival: &Arrival, chosen: BackendId) -> Option<BackendId> {
-        let feasible = self.feasible(arrival);
+    fn better(&self, wait: &Wait, chosen: BackendId) -> Option<BackendId> {
+        let feasible = self.feasible(wait);
         let merit = |id: BackendId, backend: &Backend| {
-            let share = self.free(id) as f64 / f64::from(backend.slots.max(1));
+            let share = self.vacant(id) as f64 / f64::from(backend.slots.max(1));
             (backend.priority, share)
         };
         let own = feasible.get(&chosen).map(|backend| merit(chosen, backend))?;

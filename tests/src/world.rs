@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, BackendId, Decision, Event, Fleet, Moment, Outcome, Scheduler, Span, TicketId, Usage, View,
+    Arrival, BackendId, Decision, Event, Fault, Fleet, Moment, Outcome, Refusal, Scheduler, Span, TicketId,
+    Usage, View,
 };
 
 use crate::laws::{Law, Step};
@@ -13,13 +14,15 @@ use crate::ledger::Ledger;
 mod chance;
 mod digest;
 mod engine;
+mod mood;
 mod story;
 mod twist;
 
 pub use chance::Chance;
 pub use engine::Engines;
+pub use mood::Mood;
 pub use story::Story;
-pub use twist::{Fault, Twist};
+pub use twist::{Flaw, Twist};
 
 use digest::Digest;
 
@@ -100,8 +103,12 @@ pub enum Happening {
     FirstToken(TicketId),
     /// A started request ends.
     End(TicketId, Outcome),
+    /// The attempt of a started request fails; whether the server works on it.
+    Fail(TicketId, Fault, bool),
     /// A client leaves.
     Leave(TicketId),
+    /// A server answers in another way from now on.
+    Turn(BackendId, Mood),
     /// Someone looks at what an engine runs.
     Look(BackendId),
 }
@@ -150,6 +157,7 @@ pub struct World<C> {
     core: C,
     ledger: Ledger,
     engines: Engines,
+    moods: BTreeMap<BackendId, Mood>,
     laws: &'static [Law],
     coming: BTreeMap<(Moment, u64), Happening>,
     scheduled: u64,
@@ -166,6 +174,7 @@ impl<C: Core> World<C> {
             core,
             ledger: Ledger::new(fleet),
             engines: Engines::default(),
+            moods: BTreeMap::new(),
             laws,
             coming: BTreeMap::new(),
             scheduled: 0,
@@ -243,7 +252,15 @@ impl<C: Core> World<C> {
                 self.finish(at, ticket, Outcome::Aborted)
             }
             Happening::Leave(ticket) => self.tell(at, Event::Cancel { ticket }),
-            Happening::FirstToken(_) | Happening::End(..) => Ok(()),
+            Happening::Fail(ticket, fault, sent) if self.engines.serves(ticket) => {
+                self.end(at, ticket, if sent { Outcome::Failed } else { Outcome::Unsent });
+                self.tell(at, Event::Fail { ticket, fault, sent })
+            }
+            Happening::FirstToken(_) | Happening::End(..) | Happening::Fail(..) => Ok(()),
+            Happening::Turn(backend, mood) => {
+                self.moods.insert(backend, mood);
+                Ok(())
+            }
             Happening::Look(backend) => {
                 let idle = !self.engines.lags(backend, at);
                 self.tell(at, Event::Observe { backend, idle })
@@ -251,12 +268,16 @@ impl<C: Core> World<C> {
         }
     }
 
-    fn finish(&mut self, at: Moment, ticket: TicketId, outcome: Outcome) -> Result<(), Broken> {
+    fn end(&mut self, at: Moment, ticket: TicketId, outcome: Outcome) {
         let lag = self.requests.get(&ticket).map_or(Span::ZERO, |request| request.lag);
         if let Some(backend) = self.engines.end(ticket, outcome, at, lag) {
             self.plan(at + Span(lag.0 / 2), Happening::Look(backend));
             self.plan(at + lag, Happening::Look(backend));
         }
+    }
+
+    fn finish(&mut self, at: Moment, ticket: TicketId, outcome: Outcome) -> Result<(), Broken> {
+        self.end(at, ticket, outcome);
         if outcome == Outcome::Unsent && ticket.0.is_multiple_of(2) {
             return self.tell(at, Event::Cancel { ticket });
         }
@@ -277,6 +298,7 @@ impl<C: Core> World<C> {
             self.carry_out(now, decision);
         }
         self.digest.add(told, &decisions);
+        self.ledger.hear(&self.core.view());
         self.judge(false)
     }
 
@@ -285,10 +307,19 @@ impl<C: Core> World<C> {
             Decision::Start { ticket, backend, .. } => {
                 self.report.ran.push(Ran { ticket: *ticket, backend: *backend, start: now });
                 let Some(request) = self.requests.get(ticket).cloned() else { return };
-                self.engines.start(*ticket, *backend, request.fate != Fate::Unsent, now);
+                let mood = self.moods.get(backend).copied().unwrap_or_default();
+                let reaches = request.fate != Fate::Unsent && mood != Mood::Deaf;
+                self.engines.start(*ticket, *backend, reaches, now);
+                if let Some((fault, sent)) =
+                    mood.fault(*ticket, *backend).filter(|_| request.fate != Fate::Unsent)
+                {
+                    let after = Span(request.service.0 / 3 + 1);
+                    return self.plan(now + after, Happening::Fail(*ticket, fault, sent));
+                }
                 let (after, outcome) = match request.fate {
-                    Fate::Fails(after) if after < request.service => (after, Outcome::Aborted),
+                    Fate::Fails(after) if after < request.service => (after, Outcome::Failed),
                     Fate::Unsent => (Span(1), Outcome::Unsent),
+                    _ if mood == Mood::Slow => (Span(request.service.0 * 10), Outcome::Done),
                     _ => (request.service, Outcome::Done),
                 };
                 self.plan(now + Span(after.0 / 2), Happening::FirstToken(*ticket));
@@ -296,8 +327,11 @@ impl<C: Core> World<C> {
             }
             Decision::Refuse { why, .. } => {
                 let name = format!("{why:?}");
-                let name = name.split(' ').next().unwrap_or_default().to_owned();
-                *self.report.refused.entry(name).or_default() += 1;
+                let name = match why {
+                    Refusal::Exhausted { budget: true, .. } => "Spent",
+                    _ => name.split(' ').next().unwrap_or_default(),
+                };
+                *self.report.refused.entry(name.to_owned()).or_default() += 1;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use sched::Scheduler;
 use tests::laws::{LAWS, Law, only};
-use tests::world::{Broken, Core, Fault, Story, Twist, World};
+use tests::world::{Broken, Core, Flaw, Story, Twist, World};
 
 const SEEDS: u64 = 60;
 
@@ -16,34 +16,40 @@ fn tell(seed: u64, laws: &'static [Law], core: impl FnOnce(&Story) -> Box<dyn Co
 }
 
 /// The first seed with which a fault breaks a law that judges alone.
-fn breaks(fault: Fault, law: &str) -> Option<u64> {
+fn breaks(flaw: Flaw, law: &str) -> Option<u64> {
     let laws = only(law).expect("a law of the list");
     let double =
-        |seed| move |story: &Story| Box::new(Twist::new(seed, &story.fleet(), fault)) as Box<dyn Core>;
+        |seed| move |story: &Story| Box::new(Twist::new(seed, &story.fleet(), flaw)) as Box<dyn Core>;
     (0..SEEDS).find(|seed| tell(*seed, laws, double(*seed)).is_err())
 }
 
 #[test]
 fn a_planted_fault_breaks_its_law() {
     let planted = [
-        (Fault::MoreSlots, "above"),
-        (Fault::NoGrace, "above"),
-        (Fault::Stutters, "once"),
-        (Fault::Swallows, "once"),
-        (Fault::Deaf, "lost"),
-        (Fault::FewerSlots, "idle"),
-        (Fault::Overtakes, "order"),
-        (Fault::Perverse, "best"),
-        (Fault::Crowds, "full"),
-        (Fault::Usurps, "spare"),
-        (Fault::Hopes, "vain"),
-        (Fault::Dawdles, "late"),
-        (Fault::Lies, "reason"),
-        (Fault::Sleeps, "wake"),
-        (Fault::Blind, "agree"),
+        (Flaw::MoreSlots, "above"),
+        (Flaw::NoGrace, "above"),
+        (Flaw::Stutters, "once"),
+        (Flaw::Swallows, "once"),
+        (Flaw::Deaf, "lost"),
+        (Flaw::FewerSlots, "idle"),
+        (Flaw::Overtakes, "order"),
+        (Flaw::Perverse, "best"),
+        (Flaw::Crowds, "full"),
+        (Flaw::Usurps, "spare"),
+        (Flaw::Hopes, "vain"),
+        (Flaw::Dawdles, "late"),
+        (Flaw::Lies, "reason"),
+        (Flaw::Sleeps, "wake"),
+        (Flaw::Insists, "tries"),
+        (Flaw::Insists, "open"),
+        (Flaw::Insists, "budget"),
+        (Flaw::Hasty, "trial"),
+        (Flaw::Boasts, "rest"),
+        (Flaw::Lingers, "close"),
+        (Flaw::Blind, "agree"),
     ];
-    for (fault, law) in planted {
-        assert!(breaks(fault, law).is_some(), "{fault:?} does not break `{law}`");
+    for (flaw, law) in planted {
+        assert!(breaks(flaw, law).is_some(), "{flaw:?} does not break `{law}`");
     }
     for law in LAWS {
         assert!(planted.iter().any(|(_, name)| *name == law.name), "no fault is planted for `{}`", law.name);

@@ -138,3 +138,87 @@ fn clients_that_leave_do_not_count() {
     let said = run(1, "a:1", steps.iter().map(String::as_str).chain(["? breaker a"]));
     assert_eq!(said.last().map(String::as_str), Some("closed"));
 }
+
+#[test]
+fn rests_double_to_a_minute_and_begin_anew_after_peace() {
+    let mut steps = Vec::new();
+    let mut now = 0;
+    for turn in 0..9 {
+        steps.extend([format!("{now} arrive {turn} on a"), format!("{now} fail {turn} status")]);
+        // the first four failures only count
+        now += 100_000;
+    }
+    let opened = |steps: &[String]| {
+        let said = run(1, "a:1", steps.iter().map(String::as_str).chain(["? breaker a"]));
+        said.last().and_then(|said| said.split(' ').nth(1)?.parse::<u64>().ok())
+    };
+    assert_eq!(opened(&steps[..8]), None, "four in a row");
+    for (failures, due) in [(5, 1_000), (6, 2_000), (7, 4_000), (8, 8_000), (9, 16_000)] {
+        let rest = opened(&steps[..2 * failures]).expect("open");
+        assert!((due * 8 / 10..=due * 12 / 10).contains(&rest), "{failures} failures: {rest}");
+    }
+    steps.extend([format!("{now} arrive 50 on a"), format!("{now} done 50")]);
+    now += 3_600_000;
+    steps.extend([format!("{now} arrive 51 on a"), format!("{now} fail 51 connect")]);
+    assert!(opened(&steps).is_some_and(|rest| (800..=1_200).contains(&rest)));
+}
+
+#[test]
+fn half_of_the_last_ones_open_it() {
+    let mut steps = Vec::new();
+    for turn in 0..10 {
+        let end = if turn % 2 == 0 { "done" } else { "failed" };
+        steps.extend([format!("{turn} arrive {turn} on a"), format!("{turn} {end} {turn}")]);
+    }
+    let said = |steps: &[String]| {
+        run(1, "a:1", steps.iter().map(String::as_str).chain(["? breaker a"])).pop().unwrap_or_default()
+    };
+    assert_eq!(said(&steps[..18]), "closed Failed", "nine say nothing");
+    assert!(said(&steps).starts_with("open "), "{}", said(&steps));
+    let slow: Vec<_> = (0..20).map(|step| format!("{}{}", 8_000 * step, &steps[step][1..])).collect();
+    assert_eq!(said(&slow), "closed Failed", "older than half a minute");
+}
+
+#[test]
+fn what_started_before_it_opened_says_nothing() {
+    check(
+        "a:3",
+        &[
+            ("0 arrive 1 on a", "start 1 a0"),
+            ("0 arrive 2 on a", "start 2 a1"),
+            ("0 arrive 3 on a", "start 3 a2"),
+            ("1 fail 3 connect", "refuse 3 exhausted 1"),
+            ("5000 arrive 4 on a", "start 4 a2"),
+            ("5001 done 1", ""),
+            ("5002 failed 2", ""),
+            ("? breaker a", "trial Fault(Connect)"),
+            ("5003 arrive 5 on a", ""),
+            ("5004 first 4", "start 5 a0"),
+            ("? breaker a", "closed Fault(Connect)"),
+        ],
+    );
+}
+
+#[test]
+fn a_trial_that_fails_rests_on() {
+    let said = run(
+        1,
+        "a:2",
+        ["0 arrive 1 on a", "1 fail 1 connect", "5000 arrive 2 on a", "5001 fail 2 status", "? breaker a"],
+    );
+    let rest: u64 = said[4].split(' ').nth(1).expect("a rest").parse().expect("a number");
+    assert!((1_600..=2_400).contains(&rest), "{}", said[4]);
+}
+
+#[test]
+fn the_view_tells_breaker_and_control_plane_apart() {
+    check(
+        "a:1,down b:1",
+        &[
+            ("0 arrive 1 on b", "start 1 b0"),
+            ("1 fail 1 limited", "refuse 1 exhausted 1"),
+            ("? breaker a", "down, closed"),
+            ("? breaker b", "closed limited 1000 Fault(Limited { retry_after: None })"),
+        ],
+    );
+}

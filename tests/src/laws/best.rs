@@ -6,7 +6,7 @@ use crate::ledger::Ledger;
 pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     for started in ledger.started() {
         let (ticket, backend) = (started.wait.arrival.ticket, started.held.backend);
-        let fits = ledger.feasible(&started.wait.arrival).get(&backend).copied();
+        let fits = ledger.feasible(&started.wait).get(&backend).copied();
         ensure(fits.is_some_and(|backend| backend.healthy && !backend.draining), || {
             format!("{ticket:?} may not run on {backend:?}")
         })?;

@@ -5,6 +5,7 @@ use crate::ledger::Ledger;
 
 pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     let (waiting, max) = (ledger.waiting().len(), ledger.fleet().queue_max);
-    // a bound that was lowered sends nobody away who waits
-    ensure(waiting <= max.max(ledger.waited()), || format!("{waiting} wait where {max} may"))
+    // a bound that was lowered sends nobody away who waits, and who failed comes back whatever the bound
+    let back = usize::from(ledger.failed().is_some());
+    ensure(waiting <= max.max(ledger.waited() + back), || format!("{waiting} wait where {max} may"))
 }

@@ -10,13 +10,14 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     let late = ledger.waiting().values().find(|wait| wait.arrival.deadline <= now);
     ensure(late.is_none(), || format!("still waits: {late:?}"))?;
     for started in ledger.started() {
-        let waited = started.wait.since < now;
+        let waited = started.wait.since < now && ledger.failed() != Some(started.wait.arrival.ticket);
         ensure(!waited || now < started.wait.arrival.deadline, || format!("started too late: {started:?}"))?;
     }
     for refused in ledger.refused() {
         if let Refusal::Deadline { waited, .. } = refused.why {
             let deadline = refused.wait.arrival.deadline;
-            let first = ledger.before() < deadline || refused.wait.since == now;
+            let failed = ledger.failed() == Some(refused.wait.arrival.ticket);
+            let first = ledger.before() < deadline || refused.wait.since == now || failed;
             ensure(deadline <= now && first && waited == now.since(refused.wait.since), || {
                 format!("at {now:?}: {refused:?}")
             })?;

@@ -5,7 +5,6 @@ use crate::ledger::Ledger;
 
 pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     let open = ledger.fleet().backends.iter().filter(|(_, backend)| !backend.draining);
-    let vain =
-        ledger.waiting().values().find(|wait| !open.clone().any(|(id, _)| ledger.may(&wait.arrival, *id)));
+    let vain = ledger.waiting().values().find(|wait| !open.clone().any(|(id, _)| ledger.may(wait, *id)));
     ensure(vain.is_none(), || format!("nothing will ever take {vain:?}"))
 }

@@ -1,4 +1,4 @@
-//! The core asks to be called for the next deadline or end of a grace, and only for what lies ahead.
+//! The core asks to be called for the next deadline or end of a grace or rest, and only for what lies ahead.
 
 use sched::Moment;
 
@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 
 pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
     let deadlines = ledger.waiting().values().map(|wait| wait.arrival.deadline);
-    let first = deadlines.chain(ledger.next_cooled()).min().filter(|moment| *moment != Moment::NEVER);
+    let first = deadlines.chain(ledger.next_change()).min().filter(|moment| *moment != Moment::NEVER);
     ensure(step.next_wake == first, || format!("next wake {:?} and not {first:?}", step.next_wake))?;
     ensure(first.is_none_or(|moment| moment > ledger.now()), || format!("{first:?} is past"))
 }

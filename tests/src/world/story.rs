@@ -8,7 +8,7 @@ use sched::{
     TicketId, Usage,
 };
 
-use super::{Chance, Core, Fate, Happening, Request, World};
+use super::{Chance, Core, Fate, Happening, Mood, Request, World};
 
 /// A backend that no fleet has.
 const STRANGER: BackendId = BackendId(999);
@@ -28,6 +28,10 @@ pub struct Story {
     service_us: u64,
     /// Every request names backends of its own choice, not those of a model.
     wild: bool,
+    /// How often in a hundred requests a server changes its mood.
+    moody_percent: u64,
+    /// All servers are shaky from the beginning.
+    shaky: bool,
     tickets: u64,
 }
 
@@ -53,7 +57,10 @@ impl Story {
         });
         let models = models.collect();
         let service_us = chance.pick(&[2_000, 100_000, 400_000]);
-        Story { chance, fleet, shelf: BTreeMap::new(), models, grace_us, service_us, wild, tickets: 0 }
+        let shelf = BTreeMap::new();
+        let moody_percent = chance.pick(&[0, 0, 2, 10, 30]);
+        let shaky = moody_percent == 0 && chance.percent(60);
+        Story { chance, fleet, shelf, models, grace_us, service_us, wild, moody_percent, shaky, tickets: 0 }
     }
 
     /// The fleet at the beginning.
@@ -70,8 +77,14 @@ impl Story {
         let load_percent = self.chance.pick(&[30, 90, 150, 400]);
         let gap_us = self.service_us * 100 / load_percent / u64::from(slots.max(1));
         let requests_per_change = self.chance.pick(&[5, 20, 200]);
+        // long enough to spend what retries were saved up
+        let requests = if self.shaky { 6 * requests } else { requests };
+        let closes = self.chance.percent(10).then(|| self.chance.within(requests / 2, requests));
         let mut now = Moment(self.chance.below(1000));
-        for _ in 0..requests {
+        for backend in (0..BACKENDS_MAX as u32).filter(|_| self.shaky) {
+            world.plan(now, Happening::Turn(BackendId(backend), Mood::Shaky));
+        }
+        for turn in 0..requests {
             // bursts and pauses
             let gap_us = if self.chance.percent(2) { 20 * gap_us } else { gap_us };
             now = now + Span(self.chance.below(2 * gap_us + 1));
@@ -81,10 +94,20 @@ impl Story {
                 let noise = self.draw_noise();
                 world.plan(now + Span(self.chance.below(gap_us + 1)), noise);
             }
+            if self.chance.percent(self.moody_percent) {
+                let turn = self.draw_mood();
+                world.plan(now, turn);
+            }
+            if closes == Some(turn) {
+                world.plan(now, Happening::Tell(Event::Close));
+            }
             if self.chance.below(requests_per_change) == 0 {
                 self.change();
                 world.plan(now, Happening::Tell(Event::Adopt(self.fleet())));
             }
+        }
+        for backend in 0..BACKENDS_MAX as u32 {
+            world.plan(now, Happening::Turn(BackendId(backend), Mood::Well));
         }
         self.mend();
         world.plan(now + Span(1), Happening::Tell(Event::Adopt(self.fleet())));
@@ -159,15 +182,21 @@ impl Story {
         let ticket = TicketId(1 << 40);
         match self.chance.below(8) {
             0 => Happening::Tell(Event::FirstToken { ticket }),
-            1 => {
-                Happening::Tell(Event::Finish { ticket, outcome: Outcome::Aborted, usage: Usage::default() })
-            }
+            1 => Happening::Tell(Event::Finish { ticket, outcome: Outcome::Failed, usage: Usage::default() }),
             2 => Happening::Tell(Event::Cancel { ticket }),
             3 => Happening::Tell(Event::Observe { backend: STRANGER, idle: true }),
             4 | 5 => Happening::Look(BackendId(self.chance.below(BACKENDS_MAX) as u32)),
             6 => Happening::Tell(Event::Wake),
             _ => Happening::Again(TicketId(self.tickets)),
         }
+    }
+
+    fn draw_mood(&mut self) -> Happening {
+        let backend = BackendId(self.chance.below(BACKENDS_MAX) as u32);
+        let limits = Mood::Limits(self.chance.pick(&[None, Some(Span::ZERO), Some(Span::from_secs(90))]));
+        let bad = [Mood::Slow, Mood::Deaf, Mood::Drops, Mood::Hangs, Mood::Errs, Mood::Babbles, limits];
+        let mood = if self.chance.percent(50) { Mood::Well } else { self.chance.pick(&bad) };
+        Happening::Turn(backend, mood)
     }
 
     fn change(&mut self) {

@@ -1,14 +1,18 @@
-//! Faulty doubles of the core: the scheduler with one fault each, to show that the laws bite.
+//! Flawy doubles of the core: the scheduler with one flaw each, to show that the laws bite.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sched::{Arrival, Backend, Decision, Event, Fleet, Moment, Refusal, Scheduler, View};
+use sched::{
+    Arrival, Backend, BreakerState, Decision, Event, Fleet, Moment, Outcome, Refusal, Scheduler, Span,
+    TicketId, Usage, View,
+};
 
 use super::Core;
 
 /// What is wrong with a double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Flaw {
     /// It believes in one slot more than there is.
     MoreSlots,
     /// It gives a slot away while the engine still works on what was cut off.
@@ -39,21 +43,30 @@ pub enum Fault {
     Lies,
     /// It forgets to say when it must be called.
     Sleeps,
+    /// It forgets that an attempt failed and takes the request as new.
+    Insists,
+    /// It takes the first request on a backend for answered as soon as it started.
+    Hasty,
+    /// It says that rests are longer than they are.
+    Boasts,
+    /// It does not hear that it is to close.
+    Lingers,
 }
 
-/// The scheduler with a fault.
+/// The scheduler with a flaw.
 pub struct Twist {
     inner: Scheduler,
-    fault: Fault,
+    flaw: Flaw,
     count: u64,
     held: Option<Event>,
+    arrivals: BTreeMap<TicketId, Arrival>,
 }
 
 impl Twist {
-    /// A double with this fault.
-    pub fn new(seed: u64, fleet: &Fleet, fault: Fault) -> Self {
-        let inner = Scheduler::new(seed, Arc::new(twist_fleet(fault, fleet)));
-        Twist { inner, fault, count: 0, held: None }
+    /// A double with this flaw.
+    pub fn new(seed: u64, fleet: &Fleet, flaw: Flaw) -> Self {
+        let inner = Scheduler::new(seed, Arc::new(twist_fleet(flaw, fleet)));
+        Twist { inner, flaw, count: 0, held: None, arrivals: BTreeMap::new() }
     }
 
     fn seventh(&mut self) -> bool {
@@ -61,16 +74,36 @@ impl Twist {
         self.count.is_multiple_of(7)
     }
 
-    fn twist_event(&mut self, event: Event) -> Option<Event> {
-        match (self.fault, event) {
-            (Fault::Deaf, Event::Finish { .. }) if self.seventh() => None,
-            (Fault::Blind, Event::FirstToken { .. }) => None,
-            (Fault::Dawdles, Event::Arrive(arrival)) => {
+    fn twist_event(&mut self, event: Event) -> Vec<Event> {
+        if let Event::Arrive(arrival) = &event {
+            self.arrivals.insert(arrival.ticket, arrival.clone());
+        }
+        match (self.flaw, event) {
+            (Flaw::Deaf, Event::Finish { .. }) if self.seventh() => Vec::new(),
+            (Flaw::Blind, Event::FirstToken { .. }) | (Flaw::Lingers, Event::Close) => Vec::new(),
+            (Flaw::Dawdles, Event::Arrive(arrival)) => {
                 let deadline = Moment(arrival.deadline.0.saturating_add(1000));
-                Some(Event::Arrive(Arrival { deadline, ..arrival }))
+                vec![Event::Arrive(Arrival { deadline, ..arrival })]
             }
-            (fault, Event::Adopt(fleet)) => Some(Event::Adopt(Arc::new(twist_fleet(fault, &fleet)))),
-            (_, event) => Some(event),
+            (Flaw::Insists, Event::Fail { ticket, sent, .. }) => {
+                let outcome = if sent { Outcome::Aborted } else { Outcome::Unsent };
+                let end = Event::Finish { ticket, outcome, usage: Usage::default() };
+                let again = self.arrivals.get(&ticket).cloned().map(Event::Arrive);
+                [end].into_iter().chain(again).collect()
+            }
+            (flaw, Event::Adopt(fleet)) => vec![Event::Adopt(Arc::new(twist_fleet(flaw, &fleet)))],
+            (_, event) => vec![event],
+        }
+    }
+
+    /// Tells of first tokens that nobody saw.
+    fn hasten(&mut self, now: Moment, said: &mut Vec<Decision>) {
+        let mut next = 0;
+        while let Some(decision) = said.get(next) {
+            next += 1;
+            if let Decision::Start { ticket, .. } = *decision {
+                self.inner.handle(now, Event::FirstToken { ticket }, said);
+            }
         }
     }
 }
@@ -78,7 +111,7 @@ impl Twist {
 impl Core for Twist {
     fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>) {
         let held = self.held.take();
-        if self.fault == Fault::Overtakes && held.is_none() && matches!(event, Event::Arrive(_)) {
+        if self.flaw == Flaw::Overtakes && held.is_none() && matches!(event, Event::Arrive(_)) {
             self.held = Some(event);
             return;
         }
@@ -86,11 +119,14 @@ impl Core for Twist {
         for event in self.twist_event(event).into_iter().chain(held) {
             self.inner.handle(now, event, &mut said);
         }
+        if self.flaw == Flaw::Hasty {
+            self.hasten(now, &mut said);
+        }
         for decision in said {
-            match (self.fault, decision) {
-                (Fault::Stutters, decision) if self.seventh() => out.extend([decision.clone(), decision]),
-                (Fault::Swallows, _) if self.seventh() => {}
-                (Fault::Lies, Decision::Refuse { ticket, .. }) => {
+            match (self.flaw, decision) {
+                (Flaw::Stutters, decision) if self.seventh() => out.extend([decision.clone(), decision]),
+                (Flaw::Swallows, _) if self.seventh() => {}
+                (Flaw::Lies, Decision::Refuse { ticket, .. }) => {
                     out.push(Decision::Refuse { ticket, why: Refusal::Unhealthy });
                 }
                 (_, decision) => out.push(decision),
@@ -99,31 +135,36 @@ impl Core for Twist {
     }
 
     fn next_wake(&self) -> Option<Moment> {
-        self.inner.next_wake().filter(|_| self.fault != Fault::Sleeps)
+        self.inner.next_wake().filter(|_| self.flaw != Flaw::Sleeps)
     }
 
     fn view(&self) -> View {
-        self.inner.view()
+        let mut view = self.inner.view();
+        let open = view.backends.values_mut().filter(|seen| seen.breaker.state == BreakerState::Open);
+        if self.flaw == Flaw::Boasts {
+            open.for_each(|seen| seen.breaker.rest = seen.breaker.rest + Span::from_secs(30));
+        }
+        view
     }
 }
 
-fn twist_fleet(fault: Fault, fleet: &Fleet) -> Fleet {
+fn twist_fleet(flaw: Flaw, fleet: &Fleet) -> Fleet {
     let mut fleet = fleet.clone();
-    fleet.owner |= fault == Fault::Usurps;
-    fleet.queue_max += usize::from(fault == Fault::Crowds);
+    fleet.owner |= flaw == Flaw::Usurps;
+    fleet.queue_max += usize::from(flaw == Flaw::Crowds);
     for backend in fleet.backends.values_mut() {
-        twist_backend(fault, backend);
+        twist_backend(flaw, backend);
     }
     fleet
 }
 
-fn twist_backend(fault: Fault, backend: &mut Backend) {
-    match fault {
-        Fault::MoreSlots => backend.slots += 1,
-        Fault::FewerSlots if backend.slots > 1 => backend.slots -= 1,
-        Fault::Hopes => backend.draining = false,
-        Fault::NoGrace => backend.release_grace = sched::Span::ZERO,
-        Fault::Perverse => backend.priority = -backend.priority,
+fn twist_backend(flaw: Flaw, backend: &mut Backend) {
+    match flaw {
+        Flaw::MoreSlots => backend.slots += 1,
+        Flaw::FewerSlots if backend.slots > 1 => backend.slots -= 1,
+        Flaw::Hopes => backend.draining = false,
+        Flaw::NoGrace => backend.release_grace = Span::ZERO,
+        Flaw::Perverse => backend.priority = -backend.priority,
         _ => {}
     }
 }

@@ -1,0 +1,57 @@
+//! The rows of the books.
+
+use sched::{Arrival, BackendId, Moment, Refusal, SlotId};
+
+/// Someone who waits.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// What it wants.
+    pub arrival: Arrival,
+    /// When it arrived.
+    pub since: Moment,
+    /// Where it was tried.
+    pub tried: Vec<BackendId>,
+}
+
+/// A slot that is held.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Where.
+    pub backend: BackendId,
+    /// Which.
+    pub slot: SlotId,
+    /// Whether the first token has passed.
+    pub streaming: bool,
+    /// How often the backend's breaker had opened when it started.
+    pub era: u32,
+    /// Who holds it, as it waited before.
+    pub wait: Wait,
+}
+
+/// A start of the last event, with what the ledger knew just before it.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Who.
+    pub wait: Wait,
+    /// What it got.
+    pub held: Held,
+    /// Whether another request had that slot.
+    pub taken: bool,
+    /// Whether the backend could take nothing.
+    pub full: bool,
+    /// A backend with a free slot that it should have got instead.
+    pub better: Option<BackendId>,
+}
+
+/// A refusal of the last event.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Who.
+    pub wait: Wait,
+    /// Why.
+    pub why: Refusal,
+    /// How many others waited.
+    pub others: usize,
+    /// Whether one retry more would have been too many.
+    pub spent: bool,
+}
