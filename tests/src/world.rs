@@ -253,6 +253,13 @@ impl<C: Core> World<C> {
             }
             Happening::Leave(ticket) => self.tell(at, Event::Cancel { ticket }),
             Happening::Fail(ticket, fault, sent) if self.engines.serves(ticket) => {
+                // the core gives away what time sets free before it hears of the failure; as events of their own
+                // the two can be judged. A clock that steps back may need the second.
+                for _ in 0..2 {
+                    if self.core.next_wake().is_some_and(|wake| wake <= at) {
+                        self.tell(at, Event::Wake)?;
+                    }
+                }
                 self.end(at, ticket, if sent { Outcome::Failed } else { Outcome::Unsent });
                 self.tell(at, Event::Fail { ticket, fault, sent })
             }
