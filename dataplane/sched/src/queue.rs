@@ -28,7 +28,7 @@ pub(crate) struct Ticket {
 }
 
 struct Waiting {
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     line: LineId,
 }
 
@@ -64,7 +64,7 @@ impl Queue {
     }
 
     pub(crate) fn ticket(&self, number: Number) -> Option<&Ticket> {
-        self.waiting.get(&number).map(|waiting| &waiting.ticket)
+        self.waiting.get(&number).map(|waiting| &*waiting.ticket)
     }
 
     /// All who wait, oldest first.
@@ -77,21 +77,21 @@ impl Queue {
     }
 
     /// Takes out the next ticket whose deadline has come, and tells what it waited for.
-    pub(crate) fn expire(&mut self, now: Moment) -> Option<(Ticket, Arc<[BackendId]>)> {
+    pub(crate) fn expire(&mut self, now: Moment) -> Option<(Box<Ticket>, Arc<[BackendId]>)> {
         let (_, number) = *self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
         let eligible = self.eligible(number)?;
         self.take(number).map(|ticket| (ticket, eligible))
     }
 
     /// A ticket for an arrival, behind all others.
-    pub(crate) fn draw(&mut self, arrival: Arrival, since: Moment) -> Ticket {
+    pub(crate) fn draw(&mut self, arrival: Arrival, since: Moment) -> Box<Ticket> {
         let number = self.next;
         self.next = Number(number.0 + 1);
-        Ticket { arrival, since, number, tried: Tried::default() }
+        Box::new(Ticket { arrival, since, number, tried: Tried::default() })
     }
 
     /// Adds a ticket that does not wait, at the place of its number; `eligible` is sorted.
-    pub(crate) fn push(&mut self, ticket: Ticket, eligible: &[BackendId]) {
+    pub(crate) fn push(&mut self, ticket: Box<Ticket>, eligible: &[BackendId]) {
         let number = ticket.number;
         let line = self.join(number, eligible);
         if number < self.fresh {
@@ -103,7 +103,7 @@ impl Queue {
         self.waiting.insert(number, Waiting { ticket, line });
     }
 
-    pub(crate) fn take(&mut self, number: Number) -> Option<Ticket> {
+    pub(crate) fn take(&mut self, number: Number) -> Option<Box<Ticket>> {
         let Waiting { ticket, line } = self.waiting.remove(&number)?;
         self.tickets.remove(&ticket.arrival.ticket);
         self.deadlines.remove(&(ticket.arrival.deadline, number));

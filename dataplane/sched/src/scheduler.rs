@@ -155,7 +155,7 @@ impl Scheduler {
         }
     }
 
-    fn admit(&mut self, ticket: Ticket, out: &mut Vec<Decision>) -> Result<(), Refusal> {
+    fn admit(&mut self, ticket: Box<Ticket>, out: &mut Vec<Decision>) -> Result<(), Refusal> {
         self.open(&ticket)?;
         if let Some((candidate, backend)) = choose(self.seed, &ticket, &self.slots) {
             self.start(ticket, candidate, backend, out);
@@ -298,7 +298,7 @@ impl Scheduler {
         }
     }
 
-    fn start(&mut self, ticket: Ticket, candidate: u16, backend: BackendId, out: &mut Vec<Decision>) {
+    fn start(&mut self, ticket: Box<Ticket>, candidate: u16, backend: BackendId, out: &mut Vec<Decision>) {
         if ticket.tried.len() == 0 {
             self.budget.earn();
         }

@@ -83,7 +83,7 @@ impl Room {
 }
 
 struct Run {
-    ticket: Ticket,
+    ticket: Box<Ticket>,
     backend: BackendId,
     slot: SlotId,
     since: Moment,
@@ -94,7 +94,7 @@ struct Run {
 
 /// An attempt that failed.
 pub(crate) struct Failed {
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: Box<Ticket>,
     pub(crate) backend: BackendId,
     /// Whether content had passed.
     pub(crate) streamed: bool,
@@ -158,7 +158,7 @@ impl Slots {
     }
 
     /// Takes a slot of a backend that has one free.
-    pub(crate) fn start(&mut self, mut ticket: Ticket, backend: BackendId, now: Moment) -> SlotId {
+    pub(crate) fn start(&mut self, mut ticket: Box<Ticket>, backend: BackendId, now: Moment) -> SlotId {
         let room = self.rooms.get_mut(&backend).expect("only a backend with a free slot is chosen");
         let slot = room.take();
         let era = room.switch.start();
