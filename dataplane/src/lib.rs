@@ -1,6 +1,7 @@
 //! The data plane: serves clients, queues, places and forwards requests by the snapshot it follows.
 
 pub mod app;
+pub mod coding;
 pub mod config;
 pub mod dispatch;
 mod limits;

@@ -1,9 +1,6 @@
 //! Reads a request body within its bounds, and undoes its compression.
 
-use std::{
-    io::{self, Read},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -12,6 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use wire::Fault;
 
 use super::budget::{Budget, Held};
+use crate::coding::{Coding, CodingError, Unpacking};
 
 /// A whole request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(600);
@@ -43,8 +41,11 @@ pub async fn read(
     if raw.is_err() && !body.is_end_stream() {
         tokio::task::spawn_local(tokio::time::timeout(DISCARD_TIMEOUT, discard(body)));
     }
-    let plain = decode(coding(headers)?, raw?, bytes_max)?;
-    budget.grow(&mut held, plain.len()).await?;
+    let raw = raw?;
+    let plain = match coding(headers)? {
+        None => raw,
+        Some(coding) => unpack(coding, raw, bytes_max, budget, &mut held).await?,
+    };
     Ok((plain, held))
 }
 
@@ -73,21 +74,13 @@ fn media_type(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
-    Identity,
-    Gzip,
-    Deflate,
-    Zstd,
-}
-
-fn coding(headers: &HeaderMap) -> Result<Coding, Fault> {
-    let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Coding::Identity) };
+fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Fault> {
+    let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
     match value.to_str().unwrap_or("?").trim().to_ascii_lowercase().as_str() {
-        "" | "identity" => Ok(Coding::Identity),
-        "gzip" | "x-gzip" => Ok(Coding::Gzip),
-        "deflate" => Ok(Coding::Deflate),
-        "zstd" => Ok(Coding::Zstd),
+        "" | "identity" => Ok(None),
+        "gzip" | "x-gzip" => Ok(Some(Coding::Gzip)),
+        "deflate" => Ok(Some(Coding::Deflate)),
+        "zstd" => Ok(Some(Coding::Zstd)),
         other => Err(Fault::MediaType { got: format!("content-encoding {other}") }),
     }
 }
@@ -132,64 +125,29 @@ async fn collect(
     Ok(first.unwrap_or_else(|| all.freeze()))
 }
 
-fn decode(coding: Coding, raw: Bytes, bytes_max: usize) -> Result<Bytes, Fault> {
-    let read = match coding {
-        Coding::Identity => return Ok(raw),
-        Coding::Gzip => bounded(flate2::read::MultiGzDecoder::new(&raw[..]), bytes_max),
-        // RFC 9110 means zlib; some clients send the bare stream.
-        Coding::Deflate if raw.first().is_some_and(|byte| byte & 0x0f == 8) => {
-            bounded(flate2::read::ZlibDecoder::new(&raw[..]), bytes_max)
+/// A step at a time, each counted before the next: bodies that unpack to more than there is memory for wait for it.
+async fn unpack(
+    coding: Coding,
+    raw: Bytes,
+    bytes_max: usize,
+    budget: &Budget,
+    held: &mut Held,
+) -> Result<Bytes, Fault> {
+    let mut unpacking = Unpacking::new(coding, raw, bytes_max);
+    loop {
+        let more = unpacking.step().map_err(|error| match error {
+            CodingError::TooLarge(limit) => Fault::TooLarge { limit_bytes: limit as u64 },
+            error @ CodingError::Broken { .. } => bad(error.to_string()),
+        })?;
+        budget.grow(held, unpacking.bytes()).await?;
+        if !more {
+            return Ok(unpacking.content());
         }
-        Coding::Deflate => bounded(flate2::read::DeflateDecoder::new(&raw[..]), bytes_max),
-        Coding::Zstd => match ruzstd::decoding::StreamingDecoder::new(&raw[..]) {
-            Ok(decoder) => bounded(decoder, bytes_max),
-            Err(error) => Err(io::Error::other(error.to_string())),
-        },
-    };
-    match read {
-        Ok(bytes) if bytes.len() > bytes_max => Err(Fault::TooLarge { limit_bytes: bytes_max as u64 }),
-        Ok(bytes) => Ok(Bytes::from(bytes)),
-        Err(error) => Err(bad(format!("the body is not {coding:?} as its content-encoding says: {error}"))),
+        // Other requests of this thread go on between two steps.
+        tokio::task::yield_now().await;
     }
-}
-
-/// Reads one byte more than allowed, so that the caller sees the excess and a bomb stops there.
-fn bounded(reader: impl Read, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn bad(message: String) -> Fault {
     Fault::BadRequest { message }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::{Coding, decode};
-
-    fn gzip(bytes: &[u8]) -> bytes::Bytes {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap().into()
-    }
-
-    #[test]
-    fn a_bomb_stops_at_the_limit() {
-        let bomb = gzip(&vec![0; 10_000_000]);
-        assert!(bomb.len() < 20_000);
-        assert!(matches!(decode(Coding::Gzip, bomb, 1000), Err(wire::Fault::TooLarge { limit_bytes: 1000 })));
-    }
-
-    #[test]
-    fn codings() {
-        assert_eq!(decode(Coding::Gzip, gzip(b"{}"), 10).unwrap(), "{}");
-        let zstd =
-            ruzstd::encoding::compress_to_vec(&b"{\"a\":1}"[..], ruzstd::encoding::CompressionLevel::Fastest);
-        assert_eq!(decode(Coding::Zstd, zstd.into(), 10).unwrap(), "{\"a\":1}");
-        assert!(decode(Coding::Zstd, "nonsense".into(), 10).is_err());
-        assert!(decode(Coding::Gzip, "nonsense".into(), 10).is_err());
-    }
 }

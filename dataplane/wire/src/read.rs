@@ -187,12 +187,17 @@ impl<'a> Draft<'a> {
             Dialect::Gemini => gemini::member,
             Dialect::Ollama => ollama::member,
         };
+        let gemini = operation.dialect() == Dialect::Gemini;
         let span = scan.object(|scan, key| {
             self.empty = false;
             let name = key.name();
             match name.as_ref() {
-                "model" if operation.dialect() != Dialect::Gemini => self.read_model(scan),
-                "stream" if operation.dialect() != Dialect::Gemini => self.read_stream(scan),
+                "model" if !gemini => self.read_model(scan),
+                "stream" if !gemini => self.read_stream(scan),
+                // Servers written in Go take these in any case, the last one of all; no client writes them so.
+                name if !gemini && ["model", "stream"].iter().any(|key| name.eq_ignore_ascii_case(key)) => {
+                    Err(field(name, "must be written in lower case"))
+                }
                 name => member(self, scan, name),
             }
         })?;

@@ -83,7 +83,7 @@ pub(super) fn llamacpp(usage: &mut Usage, timing: &mut Timing, value: &str) {
     replace(&mut timing.prefill_tokens, prompt);
     usage.cached = usage.cached.or(cached);
     usage.output = usage.output.or(output);
-    usage.prompt = usage.prompt.or(prompt.map(|prompt| prompt + cached.unwrap_or(0)));
+    usage.prompt = usage.prompt.or(prompt.and_then(|prompt| sum(Some(prompt), cached)));
 }
 
 /// LM Studio's `stats`, in seconds.

@@ -186,7 +186,7 @@ fn refusals() {
     let long = format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(257));
     let deep = format!(r#"{{"model":"m","messages":{}{}}}"#, "[".repeat(128), "]".repeat(128));
     let chat = Operation::Chat;
-    let cases: [(Operation, &[u8], &str); 36] = [
+    let cases: [(Operation, &[u8], &str); 38] = [
         (chat, b"", "body is empty; a JSON object is expected"),
         (chat, b" \n ", "body is empty; a JSON object is expected"),
         (chat, b"[]", "body must be a JSON object, got an array"),
@@ -220,6 +220,8 @@ fn refusals() {
         (chat, b"{\"model\":\"\\ud800\",\"messages\":[]}", "model: holds half of a surrogate pair"),
         (chat, b"{\"model\":\"a\",\"messages\":[],\"model\":\"b\"}", "model: is given twice"),
         (chat, b"{\"model\":\"a\",\"messages\":[],\"mod\\u0065l\":\"b\"}", "model: is given twice"),
+        (chat, b"{\"model\":\"a\",\"messages\":[],\"Model\":\"b\"}", "Model: must be written in lower case"),
+        (Operation::OllamaChat, b"{\"STREAM\":true}", "STREAM: must be written in lower case"),
         (chat, b"{\"model\":\"m\",\"messages\":[],\"stream\":1}", "stream: must be true or false, got 1"),
         (chat, b"{\"model\":\"m\"}", "messages: missing"),
         (chat, b"{\"model\":\"m\",\"messages\":null}", "messages: missing"),

@@ -153,3 +153,11 @@ fn an_event_named_error_is_one() {
         assert!(!tap.report().complete);
     }
 }
+
+#[test]
+fn counts_beyond_all_bounds_do_not_overflow() {
+    let most = u64::MAX;
+    let mut tap = Tap::new(Operation::Chat, Framing::Whole);
+    tap.feed(format!(r#"{{"timings":{{"cache_n":{most},"prompt_n":{most}}}}}"#).as_bytes());
+    assert_eq!(tap.report().usage.prompt, Some(most));
+}
