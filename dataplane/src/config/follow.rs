@@ -233,8 +233,9 @@ impl Follower {
     }
 }
 
-/// Why the core sends a backend nothing, in words.
-fn resting(breaker: &Breaker) -> String {
+/// Why the core sends a backend nothing, in words; empty where it does.
+#[must_use]
+pub fn resting(breaker: &Breaker) -> String {
     let seconds = |span: sched::Span| span.0.div_ceil(1_000_000);
     if breaker.limited.0 > 0 {
         return format!("asked to be left alone for {} s more", seconds(breaker.limited));

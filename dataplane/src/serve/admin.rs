@@ -3,10 +3,12 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use sched::BreakerState;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{Shared, stopped};
+use crate::config::follow::resting;
 
 /// Binds and serves until `stop` says so, on the runtime of the caller: a scrape never delays a byte.
 ///
@@ -49,6 +51,14 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> ([(&'static str, &'static
     ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
 }
 
+fn state(breaker: BreakerState) -> &'static str {
+    match breaker {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::Trial => "trial",
+    }
+}
+
 async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let snapshot = shared.snapshot.load();
     let view = shared.dispatch.view();
@@ -65,6 +75,9 @@ async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
                 "slots": row.map(|row| row.slots),
                 "busy": row.map(|row| row.busy),
                 "cooling": row.map(|row| row.cooling),
+                "breaker": row.map(|row| state(row.breaker.state)),
+                "resting": row.map(|row| resting(&row.breaker)),
+                "asked_for_rest": row.map(|row| row.breaker.limited.0 > 0),
             })
         })
         .collect();

@@ -87,6 +87,8 @@ enum Cut {
 #[derive(Debug, Default)]
 struct State {
     report: Report,
+    /// An element of a stream was no JSON.
+    malformed: bool,
     choices: u32,
     /// Choices that have told why they ended, a bit each.
     finished: u128,
@@ -173,6 +175,16 @@ impl Tap {
         }
     }
 
+    /// Whether the answer comes in one piece, also where a stream was asked for.
+    pub fn in_one_piece(&self) -> bool {
+        self.framing == Framing::Whole || matches!(self.cut, Some(Cut::Whole(_)))
+    }
+
+    /// Whether an element of a stream has been seen that is no JSON: no client reads on behind one.
+    pub fn malformed(&self) -> bool {
+        self.state.malformed
+    }
+
     /// What has been seen so far.
     pub fn report(&self) -> &Report {
         &self.state.report
@@ -224,9 +236,10 @@ impl State {
         let Ok(text) = std::str::from_utf8(element) else { return };
         let text = text.trim_ascii();
         if !text.starts_with('{') {
+            self.malformed |= !text.is_empty() && !is_whole(text.as_bytes());
             return;
         }
-        let _: Result<(), Bad> = match dialect {
+        let read: Result<(), Bad> = match dialect {
             Dialect::OpenaiChat | Dialect::OpenaiCompletions | Dialect::OpenaiEmbeddings => {
                 openai::element(self, text)
             }
@@ -235,6 +248,7 @@ impl State {
             Dialect::Gemini => gemini::element(self, text),
             Dialect::Ollama => ollama::element(self, text),
         };
+        self.malformed |= read.is_err() && !is_whole(text.as_bytes());
     }
 
     fn leaf(&mut self, dialect: Dialect, key: &str, value: &str) {

@@ -28,6 +28,8 @@ pub(crate) enum Fail {
     Trouble(Trouble),
     /// The connection breaks.
     Broken,
+    /// The connection is reset.
+    Reset,
 }
 
 impl From<Trouble> for Fail {
@@ -37,9 +39,15 @@ impl From<Trouble> for Fail {
 }
 
 /// The connection breaks instead of an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is broken on purpose")]
-pub(crate) struct Broken;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    /// It ends.
+    #[error("the connection is broken on purpose")]
+    Cut,
+    /// It is reset.
+    #[error("the connection is reset on purpose")]
+    Reset,
+}
 
 /// A request that has been read.
 pub(crate) struct Request {
@@ -92,7 +100,8 @@ pub(crate) async fn answer(
     let mut response = match outcome {
         Ok(response) => response,
         Err(Fail::Trouble(trouble)) => trouble::answer(kind, surface, &trouble),
-        Err(Fail::Broken) => return Err(Broken),
+        Err(Fail::Broken) => return Err(Broken::Cut),
+        Err(Fail::Reset) => return Err(Broken::Reset),
     };
     if let (Some(fault), None) = (fault, entry) {
         response = spoil::page(response, &fault).await?;

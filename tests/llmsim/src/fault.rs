@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One way to fail.
 ///
-/// `Refuse`, `ResetAtAccept`, `Html` and `Redirect` concern the whole server; the others the
+/// `Refuse`, `Deaf`, `ResetAtAccept`, `HalfOpen`, `Html` and `Redirect` concern the whole server; the others the
 /// requests that make it work (generation and embeddings), so that probes go on as before; see
 /// [`Scope`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,8 +14,14 @@ use serde::{Deserialize, Serialize};
 pub enum Fault {
     /// The listener is closed, and every connection with it, until the fault is cleared.
     Refuse,
+    /// As of a peer that is dead: no connection comes about, and none is refused, until cleared.
+    Deaf,
     /// Every new connection is reset.
     ResetAtAccept,
+    /// New connections come about, and nothing is ever read from them.
+    HalfOpen,
+    /// The request is read, then the connection is reset.
+    Reset,
     /// No answer at all.
     Stall,
     /// Status and headers, then nothing.
@@ -25,7 +31,7 @@ pub enum Fault {
         /// Tokens sent before.
         after: u32,
     },
-    /// The stream falls silent after so many tokens.
+    /// The stream falls silent after so many tokens; a body that is not streamed in the middle.
     StallMidStream {
         /// Tokens sent before.
         after: u32,
@@ -46,8 +52,20 @@ pub enum Fault {
     },
     /// 200 with something that is not JSON where JSON belongs.
     BadJson,
+    /// The stream goes on after so many tokens with an element that is not JSON; a body that is not streamed is
+    /// as with `BadJson`.
+    Garbage {
+        /// Tokens sent before.
+        after: u32,
+    },
     /// 200 with an error as first element of the stream, or as the body.
     ErrorFirst,
+    /// The stream ends after so many tokens with an error in its dialect; a body that is not streamed is as with
+    /// `ErrorFirst`.
+    ErrorMidStream {
+        /// Tokens sent before.
+        after: u32,
+    },
     /// The engine starts so much later; in JSON a number of milliseconds.
     #[serde(with = "millis")]
     SlowStart(Duration),
@@ -57,6 +75,10 @@ pub enum Fault {
     Redirect,
     /// A `content-length` that is larger than the body that follows.
     WrongLength,
+    /// A `content-length` that is smaller than the body that follows.
+    ShortLength,
+    /// A whole answer with its length, and more bytes behind it; a stream is as ever.
+    Trailing,
 }
 
 mod millis {
@@ -87,9 +109,19 @@ impl Fault {
     /// The scope of a fault for which none was named.
     pub fn scope(&self) -> Scope {
         match self {
-            Fault::Refuse | Fault::ResetAtAccept | Fault::Html | Fault::Redirect => Scope::All,
+            Fault::Refuse
+            | Fault::Deaf
+            | Fault::ResetAtAccept
+            | Fault::HalfOpen
+            | Fault::Html
+            | Fault::Redirect => Scope::All,
             _ => Scope::Work,
         }
+    }
+
+    /// Whether nobody can connect while it lasts.
+    pub(crate) fn shuts(&self) -> bool {
+        matches!(self, Fault::Refuse | Fault::Deaf)
     }
 }
 
@@ -107,8 +139,8 @@ pub(crate) struct Armed {
 pub(crate) fn strike(armed: &mut Option<Armed>, work: bool, accept: bool) -> Option<Fault> {
     let this = armed.as_mut()?;
     let meets = match this.fault {
-        Fault::Refuse => false,
-        Fault::ResetAtAccept => accept,
+        Fault::Refuse | Fault::Deaf => false,
+        Fault::ResetAtAccept | Fault::HalfOpen => accept,
         _ => !accept && (work || this.scope == Scope::All),
     };
     if !meets {

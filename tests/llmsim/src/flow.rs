@@ -9,11 +9,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
     dialect::{Encode, End, Plan},
     engine::Step,
+    spoil,
 };
 
 /// The body of every response.
@@ -27,6 +29,11 @@ pub(crate) enum Answer {
     },
     /// Nothing ever comes.
     Silent,
+    /// Nothing comes after these bytes, and the engine stays as it is.
+    Stuck {
+        bytes: Option<Bytes>,
+        _steps: mpsc::Receiver<Step>,
+    },
     Stream(Box<Flow>),
 }
 
@@ -56,6 +63,10 @@ impl Body for Answer {
                 Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
             }
             Answer::Silent => Poll::Pending,
+            Answer::Stuck { bytes, .. } => match bytes.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Poll::Pending,
+            },
             Answer::Stream(flow) => flow.poll(context).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data))),
         }
     }
@@ -97,6 +108,10 @@ pub(crate) struct Flow {
     flushed: bool,
     /// It breaks even after its last event.
     breaks: bool,
+    /// The token before which something comes that is none.
+    garbage_before: Option<usize>,
+    /// Said at the end when it is cut short.
+    last_words: Option<Value>,
     /// Steps and bytes from before the body was polled.
     first: Option<Step>,
     held: Vec<u8>,
@@ -118,6 +133,8 @@ impl Flow {
             over: None,
             flushed: false,
             breaks: false,
+            garbage_before: None,
+            last_words: None,
             first,
             held: Vec::new(),
         }
@@ -134,6 +151,16 @@ impl Flow {
     /// Ends with a broken connection, after the last event.
     pub fn breaks(&mut self) {
         self.breaks = true;
+    }
+
+    /// Puts something that is not JSON behind so many tokens.
+    pub fn garbage(&mut self, after: u32) {
+        self.garbage_before = Some(after as usize);
+    }
+
+    /// Says this error when it is cut short.
+    pub fn last_words(&mut self, error: Value) {
+        self.last_words = Some(error);
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -155,6 +182,9 @@ impl Flow {
             match step {
                 Some(Step::Token) => {
                     self.begin();
+                    if self.garbage_before == Some(self.written) {
+                        spoil::garbage(self.encoder.content_type(), &mut self.held);
+                    }
                     self.encoder.piece(&self.plan.pieces[self.written], &mut self.held);
                     self.written += 1;
                 }
@@ -165,7 +195,13 @@ impl Flow {
                     self.encoder.end(&end, &mut self.held);
                     self.over = Some(if self.breaks { Over::Broken } else { Over::Cleanly });
                 }
-                Some(Step::Truncate) => self.over = Some(Over::Cleanly),
+                Some(Step::Truncate) => {
+                    if let Some(error) = self.last_words.take() {
+                        self.begin();
+                        self.encoder.error(&error, &mut self.held);
+                    }
+                    self.over = Some(Over::Cleanly);
+                }
                 Some(Step::Die) | None => self.over = Some(Over::Broken),
             }
         }

@@ -14,6 +14,7 @@ mod embed;
 mod engine;
 mod fault;
 mod flow;
+mod line;
 mod listen;
 mod pages;
 mod route;

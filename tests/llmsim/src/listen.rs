@@ -22,9 +22,12 @@ use tokio::{
 
 use crate::{
     answer::{Broken, answer},
+    fault::Fault,
     flow::{Answer, full},
+    line::{Line, Plot},
     server::Server,
     settings::Kind,
+    spoil::Tail,
     text,
 };
 
@@ -37,6 +40,10 @@ const LLAMACPP_IDLE: Duration = Duration::from_secs(5);
 /// Connections open at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 20_000;
 const BACKLOG: u32 = 1024;
+/// Connections that a listener without a backlog takes at most before it is deaf.
+const DEAF_FILLERS_MAX: usize = 16;
+/// A connection on this machine that is not there by then does not come about.
+const DEAF_PROOF: Duration = Duration::from_millis(100);
 /// How long to wait before the listener is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -81,8 +88,14 @@ async fn refuse(server: &Server, address: SocketAddr) -> TcpListener {
     loop {
         match reserve(address) {
             Ok(socket) => {
+                if server.deaf() {
+                    if let Err(error) = be_deaf(server, socket, address).await {
+                        tracing::warn!(%address, %error, "cannot be deaf");
+                    }
+                    continue;
+                }
                 server.record.listening(false);
-                while server.refuses() {
+                while server.refuses() && !server.deaf() {
                     server.rearmed.notified().await;
                 }
                 match socket.listen(BACKLOG) {
@@ -99,12 +112,39 @@ async fn refuse(server: &Server, address: SocketAddr) -> TcpListener {
     }
 }
 
-fn accept(server: &Arc<Server>, connections: &mut JoinSet<()>, stream: TcpStream) {
-    if server.strike(false, true).is_some() {
-        if let Err(error) = stream.set_zero_linger() {
-            tracing::debug!(%error, "the connection is closed without a reset");
+/// Fills the shortest backlog there is, so that whoever connects hears nothing.
+async fn be_deaf(server: &Server, socket: TcpSocket, address: SocketAddr) -> io::Result<()> {
+    let _listener = socket.listen(0)?;
+    let mut fillers = Vec::new();
+    while let Ok(filler) = tokio::time::timeout(DEAF_PROOF, TcpStream::connect(address)).await {
+        fillers.push(filler?);
+        if fillers.len() > DEAF_FILLERS_MAX {
+            return Err(io::Error::other("the system takes connections beyond the backlog"));
         }
-        return;
+    }
+    server.record.listening(false);
+    while server.deaf() {
+        server.rearmed.notified().await;
+    }
+    Ok(())
+}
+
+fn accept(server: &Arc<Server>, connections: &mut JoinSet<()>, stream: TcpStream) {
+    match server.strike(false, true) {
+        Some(Fault::HalfOpen) => {
+            connections.spawn(async move {
+                let _held = stream;
+                std::future::pending().await
+            });
+            return;
+        }
+        Some(_) => {
+            if let Err(error) = stream.set_zero_linger() {
+                tracing::debug!(%error, "the connection is closed without a reset");
+            }
+            return;
+        }
+        None => {}
     }
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
@@ -115,11 +155,22 @@ fn accept(server: &Arc<Server>, connections: &mut JoinSet<()>, stream: TcpStream
 async fn connection(server: Arc<Server>, stream: TcpStream) {
     let _open = Open::new(&server);
     let served = Arc::new(AtomicU32::new(0));
+    let plot = Arc::new(Plot::default());
     let service = service_fn(|request| {
-        let (server, served) = (server.clone(), served.clone());
+        let (server, served, plot) = (server.clone(), served.clone(), plot.clone());
         async move {
             let number = served.fetch_add(1, Ordering::Relaxed) + 1;
-            respond(server, request, number).await
+            let mut answered = respond(server, request, number).await;
+            match &mut answered {
+                Ok(response) => {
+                    if let Some(Tail(bytes)) = response.extensions_mut().remove() {
+                        plot.tail(bytes);
+                    }
+                }
+                Err(Broken::Reset) => plot.reset(),
+                Err(Broken::Cut) => {}
+            }
+            answered
         }
     });
     let mut http = http1::Builder::new();
@@ -128,7 +179,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream) {
         Kind::Llamacpp => Some(LLAMACPP_IDLE),
         _ => None,
     });
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http.serve_connection(TokioIo::new(Line::new(stream, plot.clone())), service).await {
         tracing::debug!(%error, "a connection ended early");
     }
 }
@@ -145,7 +196,7 @@ async fn respond(
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             full(413, "application/json", Bytes::from_static(b"{\"error\":\"request body too large\"}"))
         }
-        Err(_) => return Err(Broken),
+        Err(_) => return Err(Broken::Cut),
     };
     if !admin {
         dress(&server, &mut response, number);

@@ -66,7 +66,12 @@ impl Server {
 
     /// Whether the listener must be closed.
     pub fn refuses(&self) -> bool {
-        self.armed().is_some_and(|armed| armed.fault == Fault::Refuse)
+        self.armed().is_some_and(|armed| armed.fault.shuts())
+    }
+
+    /// Whether it must not even refuse.
+    pub fn deaf(&self) -> bool {
+        self.armed().is_some_and(|armed| armed.fault == Fault::Deaf)
     }
 
     /// llama.cpp still loads its model.

@@ -97,7 +97,7 @@ impl Sim {
     }
 
     /// Puts a fault in force for so many strikes (`None`: until cleared), in its usual scope. The
-    /// previous fault is gone. `Refuse` is not counted: it stays until cleared; the listener is
+    /// previous fault is gone. `Refuse` and `Deaf` are not counted: they stay until cleared; the listener is
     /// closed when this returns.
     pub fn set_fault(&self, fault: Fault, times: Option<u32>) {
         let scope = fault.scope();
@@ -131,7 +131,7 @@ impl Sim {
     }
 
     fn arm(&self, armed: Option<Armed>) {
-        let refuses = armed.as_ref().is_some_and(|armed| armed.fault == Fault::Refuse);
+        let refuses = armed.as_ref().is_some_and(|armed| armed.fault.shuts());
         self.server.arm(armed);
         self.settle(refuses);
     }

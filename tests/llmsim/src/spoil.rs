@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     answer::Broken,
-    dialect::Encode,
+    dialect::{Encode, Plan},
     engine::Ending,
     fault::Fault,
     flow::{Answer, full},
@@ -20,8 +20,18 @@ use crate::{
 const HTML: &str =
     "<!doctype html><html><head><title>Welcome</title></head><body><h1>It works</h1></body></html>";
 const BAD_JSON: &str = "{\"id\": \"simulated\", \"choices\": [{,";
+/// Instead of an element in the middle of a stream.
+const GARBAGE: &str = "{\"id\": \"simulated\", \"choices\": [{,}]}";
+/// Behind a whole answer.
+const TRAILING: &[u8] = b"}]}\n";
+/// A stream whose length is too short ends in the middle of this token.
+const SHORT_TOKEN: usize = 3;
 /// Bytes promised by a wrong content length beyond those that come.
 const MISSING_BYTES: u64 = 1 << 20;
+
+/// Bytes that follow a response on its connection, whatever its length says.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail(pub Bytes);
 
 /// The response that a fault puts in the place of any other.
 pub(crate) fn instead(kind: Kind, surface: Surface, fault: &Fault) -> Option<Response<Answer>> {
@@ -44,7 +54,7 @@ pub(crate) fn instead(kind: Kind, surface: Surface, fault: &Fault) -> Option<Res
 pub(crate) fn ending(fault: Option<&Fault>) -> Ending {
     match fault {
         Some(Fault::DieMidStream { after }) => Ending::Die(*after),
-        Some(Fault::Truncate { after }) => Ending::Truncate(*after),
+        Some(Fault::Truncate { after } | Fault::ErrorMidStream { after }) => Ending::Truncate(*after),
         Some(Fault::StallMidStream { after }) => Ending::Stall(*after),
         Some(Fault::Stall | Fault::StallAfterHeaders) => Ending::Stall(0),
         _ => Ending::Whole,
@@ -59,13 +69,32 @@ pub(crate) fn delay(fault: Option<&Fault>) -> Duration {
     }
 }
 
+/// Whether the fault stands in the place of the whole answer, or of the first element of a stream.
+pub(crate) fn at_once(fault: Option<&Fault>, stream: bool) -> Option<&Fault> {
+    fault.filter(|fault| match fault {
+        Fault::ErrorFirst | Fault::BadJson => true,
+        Fault::Garbage { .. } | Fault::ErrorMidStream { .. } => !stream,
+        _ => false,
+    })
+}
+
+/// An element that is not JSON, for the middle of a stream.
+pub(crate) fn garbage(content_type: &str, out: &mut Vec<u8>) {
+    let text = match content_type {
+        "text/event-stream" => format!("data: {GARBAGE}\n\n"),
+        "application/x-ndjson" => format!("{GARBAGE}\n"),
+        _ => format!(",{GARBAGE}"),
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
 /// 200 whose first element is an error, or not JSON at all; `encoder` is there for a stream.
 pub(crate) fn first(
     fault: &Fault,
     encoder: Option<&mut (dyn Encode + 'static)>,
     error: &Value,
 ) -> Response<Answer> {
-    let bad = *fault == Fault::BadJson;
+    let bad = matches!(fault, Fault::BadJson | Fault::Garbage { .. });
     let Some(encoder) = encoder else {
         return full(200, "application/json", if bad { BAD_JSON.to_owned() } else { error.to_string() });
     };
@@ -89,8 +118,32 @@ pub(crate) fn half(mut text: String) -> String {
     text
 }
 
+/// The bytes of a stream up to the middle of an early token.
+pub(crate) fn short(encoder: &mut dyn Encode, plan: &Plan) -> u64 {
+    let mut bytes = Vec::new();
+    encoder.begin(&mut bytes);
+    let mut before = bytes.len();
+    for piece in plan.pieces.iter().take(SHORT_TOKEN) {
+        before = bytes.len();
+        encoder.piece(piece, &mut bytes);
+    }
+    ((before + bytes.len()) / 2) as u64
+}
+
+/// Puts a wrong length on an answer where the fault asks for one; `short` is one for a stream.
+pub(crate) fn mismeasure(fault: Option<&Fault>, short: u64, response: &mut Response<Answer>) {
+    match fault {
+        Some(Fault::WrongLength) => lengthen(response),
+        Some(Fault::ShortLength) => shorten(short, response),
+        Some(Fault::Trailing) if matches!(response.body(), Answer::Full(_)) => {
+            response.extensions_mut().insert(Tail(Bytes::from_static(TRAILING)));
+        }
+        _ => {}
+    }
+}
+
 /// Promises more bytes than come.
-pub(crate) fn lengthen(response: &mut Response<Answer>) {
+fn lengthen(response: &mut Response<Answer>) {
     let mut promised = MISSING_BYTES;
     match response.body_mut() {
         Answer::Full(bytes) => {
@@ -99,7 +152,20 @@ pub(crate) fn lengthen(response: &mut Response<Answer>) {
             *response.body_mut() = Answer::Short { bytes, promised, flushed: false };
         }
         Answer::Stream(flow) => flow.breaks(),
-        Answer::Short { .. } | Answer::Silent => {}
+        Answer::Short { .. } | Answer::Stuck { .. } | Answer::Silent => {}
+    }
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(promised));
+}
+
+/// Promises fewer bytes than come.
+fn shorten(short: u64, response: &mut Response<Answer>) {
+    let mut promised = short;
+    if let Answer::Full(bytes) = response.body_mut() {
+        let mut bytes = bytes.take().unwrap_or_default();
+        let rest = bytes.split_off(bytes.len() / 2);
+        promised = bytes.len() as u64;
+        *response.body_mut() = Answer::Full(Some(bytes));
+        response.extensions_mut().insert(Tail(rest));
     }
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(promised));
 }
@@ -109,19 +175,30 @@ pub(crate) async fn page(mut response: Response<Answer>, fault: &Fault) -> Resul
     match fault {
         Fault::Stall => return std::future::pending().await,
         Fault::StallAfterHeaders | Fault::StallMidStream { .. } => *response.body_mut() = Answer::Silent,
-        Fault::DieMidStream { .. } => return Err(Broken),
+        Fault::DieMidStream { .. } => return Err(Broken::Cut),
+        Fault::Reset => return Err(Broken::Reset),
         Fault::Truncate { .. } => {
             let (parts, body) = response.into_parts();
-            let bytes = body.collect().await.map_err(|_| Broken)?.to_bytes();
+            let bytes = body.collect().await.map_err(|_| Broken::Cut)?.to_bytes();
             response = Response::from_parts(parts, Answer::Full(Some(bytes.slice(..bytes.len() / 2))));
         }
-        Fault::BadJson => *response.body_mut() = Answer::Full(Some(Bytes::from_static(BAD_JSON.as_bytes()))),
-        Fault::ErrorFirst => {
+        Fault::BadJson | Fault::Garbage { .. } => {
+            *response.body_mut() = Answer::Full(Some(Bytes::from_static(BAD_JSON.as_bytes())));
+        }
+        Fault::ErrorFirst | Fault::ErrorMidStream { .. } => {
             *response.body_mut() = Answer::Full(Some(Bytes::from_static(b"{\"error\":\"simulated error\"}")));
         }
         Fault::SlowStart(delay) => tokio::time::sleep(*delay).await,
-        Fault::WrongLength => lengthen(&mut response),
-        Fault::Refuse | Fault::ResetAtAccept | Fault::Status { .. } | Fault::Html | Fault::Redirect => {}
+        Fault::WrongLength | Fault::ShortLength | Fault::Trailing => {
+            mismeasure(Some(fault), 0, &mut response)
+        }
+        Fault::Refuse
+        | Fault::Deaf
+        | Fault::ResetAtAccept
+        | Fault::HalfOpen
+        | Fault::Status { .. }
+        | Fault::Html
+        | Fault::Redirect => {}
     }
     Ok(response)
 }

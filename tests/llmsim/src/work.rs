@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -56,20 +57,28 @@ pub(crate) async fn work(server: &Server, entry: Entry, request: &Request) -> Ou
 }
 
 async fn generate(server: &Server, entry: Entry, request: &Request, dialect: Dialect, ask: Ask) -> Outcome {
+    if request.fault == Some(Fault::Reset) {
+        return Err(Fail::Reset);
+    }
     let prompt_tokens = server.fit(text::tokens(ask.prompt.len()).max(1))?;
     let plan = Plan::new(&ask, server.settings.output_tokens);
     let head = Head::new(server.settings.kind, &ask, prompt_tokens, server.number(), request.sse);
+    let short = spoil::short(&mut *dialect::encoder(dialect, head.clone()), &plan);
     let mut encoder = dialect::encoder(dialect, head);
-    if let Some(fault @ (Fault::ErrorFirst | Fault::BadJson)) = &request.fault {
-        let body = trouble::body(server.settings.kind, dialect.surface(), &Trouble::Injected(500, None), 500);
-        return Ok(spoil::first(fault, ask.stream.then_some(&mut *encoder), &body));
+    let error = trouble::body(server.settings.kind, dialect.surface(), &Trouble::Injected(500, None), 500);
+    if let Some(fault) = spoil::at_once(request.fault.as_ref(), ask.stream) {
+        return Ok(spoil::first(fault, ask.stream.then_some(&mut *encoder), &error));
     }
     let output_tokens = plan.pieces.len() as u32;
     let model = ask.model.clone();
     let job = job(request, model, if ask.load_only { 0 } else { prompt_tokens }, output_tokens);
     let mut steps = start(server, entry, job)?;
     if ask.stream {
-        return stream(server, steps, encoder, plan, request.fault.as_ref()).await;
+        return stream(server, Flowing { steps, encoder, plan, error, short }, request.fault.as_ref()).await;
+    }
+    if matches!(request.fault, Some(Fault::StallMidStream { .. })) {
+        let end = End { finish: plan.finish, output_tokens, timing: Timing::default() };
+        return Ok(stuck(encoder.whole(&plan, &end).to_string(), steps));
     }
     let (timing, complete) = whole(&mut steps).await?;
     if ask.unload {
@@ -79,13 +88,19 @@ async fn generate(server: &Server, entry: Entry, request: &Request, dialect: Dia
     Ok(finished(request, body, complete))
 }
 
-async fn stream(
-    server: &Server,
-    mut steps: mpsc::Receiver<Step>,
+/// What a stream is made from.
+struct Flowing {
+    steps: mpsc::Receiver<Step>,
     encoder: Box<dyn Encode>,
     plan: Plan,
-    fault: Option<&Fault>,
-) -> Outcome {
+    /// What it says when it fails.
+    error: Value,
+    /// Bytes that are fewer than it has.
+    short: u64,
+}
+
+async fn stream(server: &Server, flowing: Flowing, fault: Option<&Fault>) -> Outcome {
+    let Flowing { mut steps, encoder, plan, error, short } = flowing;
     // Ollama, llama.cpp and OpenAI send their headers with the first token, the others before it.
     let early = match fault {
         Some(Fault::Stall | Fault::SlowStart(_)) => false,
@@ -101,6 +116,11 @@ async fn stream(
     if early && server.settings.kind == Kind::Anthropic && fault != Some(&Fault::StallAfterHeaders) {
         flow.begin();
     }
+    match fault {
+        Some(Fault::Garbage { after }) => flow.garbage(*after),
+        Some(Fault::ErrorMidStream { .. }) => flow.last_words(error),
+        _ => {}
+    }
     let mut response = full(200, content_type, Bytes::new());
     *response.body_mut() = Answer::Stream(Box::new(flow));
     let (name, value) = match server.settings.kind {
@@ -108,21 +128,27 @@ async fn stream(
         _ => ("cache-control", "no-cache"),
     };
     response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    if fault == Some(&Fault::WrongLength) {
-        spoil::lengthen(&mut response);
-    }
+    spoil::mismeasure(fault, short, &mut response);
     Ok(response)
 }
 
 async fn vectors(server: &Server, entry: Entry, request: &Request, shape: Embed, model: String) -> Outcome {
+    if request.fault == Some(Fault::Reset) {
+        return Err(Fail::Reset);
+    }
     let inputs = embed::read(shape, &request.body).map_err(Trouble::Missing)?;
     let prompt_tokens =
         inputs.iter().map(|text| text::tokens(text.len()).max(1)).fold(0, u32::saturating_add);
-    if let Some(fault @ (Fault::ErrorFirst | Fault::BadJson)) = &request.fault {
+    if let Some(fault) = spoil::at_once(request.fault.as_ref(), false) {
         let body = trouble::body(server.settings.kind, request.surface, &Trouble::Injected(500, None), 500);
         return Ok(spoil::first(fault, None, &body));
     }
     let mut steps = start(server, entry, job(request, model.clone(), prompt_tokens, 0))?;
+    if matches!(request.fault, Some(Fault::StallMidStream { .. })) {
+        let timing = Timing::default();
+        let body = embed::write(shape, &model, &inputs, &request.body, prompt_tokens, &timing).to_string();
+        return Ok(stuck(body, steps));
+    }
     let (timing, complete) = whole(&mut steps).await?;
     let body = embed::write(shape, &model, &inputs, &request.body, prompt_tokens, &timing).to_string();
     Ok(finished(request, body, complete))
@@ -161,8 +187,15 @@ async fn whole(steps: &mut mpsc::Receiver<Step>) -> Result<(Timing, bool), Fail>
 fn finished(request: &Request, body: String, complete: bool) -> Response<Answer> {
     let body = if complete { body } else { spoil::half(body) };
     let mut response = full(200, "application/json", body);
-    if request.fault == Some(Fault::WrongLength) {
-        spoil::lengthen(&mut response);
-    }
+    spoil::mismeasure(request.fault.as_ref(), 0, &mut response);
+    response
+}
+
+/// The first half of an answer that never goes on.
+fn stuck(body: String, steps: mpsc::Receiver<Step>) -> Response<Answer> {
+    let length = HeaderValue::from(body.len());
+    let mut response = full(200, "application/json", Bytes::new());
+    *response.body_mut() = Answer::Stuck { bytes: Some(spoil::half(body).into()), _steps: steps };
+    response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
     response
 }

@@ -4,12 +4,13 @@
 mod rig;
 
 use std::{
+    io::ErrorKind,
     net::TcpStream,
     time::{Duration, Instant},
 };
 
 use llmsim::{Fault, Kind, Scope};
-use rig::{Call, DEADLINE, Ended, call, chat, get, post, sim, with};
+use rig::{Call, DEADLINE, Ended, call, chat, get, post, raw, sim, with};
 use serde_json::{Value, json};
 
 const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
@@ -250,4 +251,88 @@ fn other_languages_drive_it_over_http() {
     assert_eq!(stats["requests"].as_array().unwrap().len(), 2);
     assert_eq!(post(&sim, "/_sim/fault", &json!({"fault": "nonsense"})).status, 400);
     assert_eq!(get(&sim, "/_sim/other").status, 404);
+}
+
+#[test]
+fn a_request_is_read_and_its_connection_reset() {
+    let (chat, streamed) = chat(Kind::Openai, true);
+    for (path, body) in [(chat.as_str(), streamed), ("/v1/embeddings", json!({"model": "m", "input": "hi"}))]
+    {
+        let sim = sim(Kind::Openai);
+        sim.set_fault(Fault::Reset, Some(1));
+        assert_eq!(raw(SILENCE, &sim, path, &body), (String::new(), Some(ErrorKind::ConnectionReset)));
+        assert_eq!(sim.stats().requests.len(), 1);
+    }
+}
+
+#[test]
+fn a_deaf_or_half_open_server_says_nothing_and_comes_back() {
+    let sim = sim(Kind::Openai);
+    sim.set_fault(Fault::Deaf, None);
+    let error = TcpStream::connect_timeout(&sim.addr(), SILENCE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    sim.set_fault(Fault::HalfOpen, Some(1));
+    let mut stuck = Call::connect(&sim);
+    stuck.send("GET", "/v1/models", &[], &Value::Null);
+    stuck.patience(SILENCE);
+    assert!(stuck.reply().is_none());
+    assert_eq!(get(&sim, "/v1/models").status, 200);
+    assert_eq!(sim.stats().others.len(), 1);
+}
+
+#[test]
+fn garbage_and_errors_come_behind_content() {
+    for kind in Kind::ALL {
+        let sim = sim(kind);
+        let (path, body) = chat(kind, true);
+        sim.set_fault(Fault::Garbage { after: 2 }, Some(1));
+        let text = post(&sim, &path, &body).text();
+        let garbage = text.find("[{,}").unwrap_or_else(|| panic!("{kind}: {text}"));
+        assert!(text.rfind(last_event(kind)).is_some_and(|last| last > garbage), "{kind}: it goes on");
+        sim.set_fault(Fault::ErrorMidStream { after: 2 }, Some(1));
+        let text = post(&sim, &path, &body).text();
+        assert!(text.contains("simulated status 500") && !text.contains(last_event(kind)), "{kind}: {text}");
+        let (path, body) = chat(kind, false);
+        for (fault, is_json) in
+            [(Fault::Garbage { after: 2 }, false), (Fault::ErrorMidStream { after: 2 }, true)]
+        {
+            sim.set_fault(fault, Some(1));
+            let body = post(&sim, &path, &body).body;
+            assert_eq!(serde_json::from_slice::<Value>(&body).is_ok(), is_json, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_length_that_is_too_short_leaves_bytes_behind_the_answer() {
+    let sim = sim(Kind::Openai);
+    let (path, body) = chat(Kind::Openai, false);
+    for (fault, behind) in [(Fault::ShortLength, "}"), (Fault::Trailing, "}]}\n")] {
+        sim.set_fault(fault.clone(), Some(1));
+        let (text, _) = raw(SILENCE, &sim, &path, &body);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let told = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let (_, tail) = body.split_at(told.parse().unwrap());
+        assert!(!tail.is_empty() && tail.ends_with(behind), "{fault:?}: {tail}");
+    }
+    let (path, body) = chat(Kind::Openai, true);
+    sim.set_fault(Fault::ShortLength, Some(1));
+    let text = post(&sim, &path, &body).text();
+    assert!(!text.ends_with("\n\n"), "it ends in the middle of an event: {text}");
+}
+
+#[test]
+fn a_whole_answer_may_stall_in_the_middle() {
+    for kind in Kind::ALL {
+        let sim = sim(kind);
+        sim.set_fault(Fault::StallMidStream { after: 2 }, Some(1));
+        let (path, body) = chat(kind, false);
+        let mut stuck = call(&sim, "POST", &path, &[VERSION], &body);
+        stuck.patience(SILENCE);
+        let reply = stuck.reply().unwrap();
+        assert_eq!((reply.status, reply.ended, reply.body.is_empty()), (200, Ended::Silent, false), "{kind}");
+        assert_eq!(sim.stats().busy, 1, "{kind}");
+        stuck.leave();
+        assert!(sim.wait_blocking(|s| s.aborted == 1 && s.running == 0, DEADLINE), "{kind}");
+    }
 }

@@ -190,8 +190,8 @@ async fn begin(
     tap.expect_choices(call.ask.choices);
     let mut start = Start { tap, seen: Vec::new(), ended: false };
     if judged {
-        read_on(call, &mut upstream, &mut start).await.map_err(broken)?;
-        judge(call, &head, &start).map_err(|bad| match bad {
+        read_on(&mut upstream, &mut start).await.map_err(broken)?;
+        judge(call, &start).map_err(|bad| match bad {
             Bad::Error { status, message } => refused(status, message),
             Bad::Broken(what) => broken(what),
         })?;
@@ -200,11 +200,9 @@ async fn begin(
 }
 
 /// Reads a stream up to its first content, an answer in one piece to its end, both within bounds.
-async fn read_on(call: &Call, upstream: &mut Incoming, start: &mut Start) -> Result<(), String> {
-    let streamed = call.framing != Framing::Whole;
-    let bytes_max = if streamed { HELD_BYTES_MAX } else { WHOLE_BYTES_MAX };
+async fn read_on(upstream: &mut Incoming, start: &mut Start) -> Result<(), String> {
     let mut held = 0;
-    while held < bytes_max {
+    while held < if start.tap.in_one_piece() { WHOLE_BYTES_MAX } else { HELD_BYTES_MAX } {
         if upstream.is_end_stream() {
             start.ended = true;
             return Ok(());
@@ -220,7 +218,11 @@ async fn read_on(call: &Call, upstream: &mut Incoming, start: &mut Start) -> Res
                 held += chunk.len();
                 start.tap.feed(&chunk);
                 start.seen.push(chunk);
+                if start.tap.malformed() {
+                    return Err("an element of it is no JSON".to_owned());
+                }
                 let report = start.tap.report();
+                let streamed = !start.tap.in_one_piece();
                 if streamed && (report.content || report.complete || report.error.is_some()) {
                     return Ok(());
                 }
@@ -237,9 +239,9 @@ enum Bad {
     Broken(String),
 }
 
-fn judge(call: &Call, head: &Parts, start: &Start) -> Result<(), Bad> {
+fn judge(call: &Call, start: &Start) -> Result<(), Bad> {
     let report = start.tap.report();
-    let streamed = call.framing != Framing::Whole;
+    let streamed = !start.tap.in_one_piece();
     let short = start.seen.iter().map(Bytes::len).sum::<usize>() <= ERROR_BYTES_MAX;
     let suspect = if streamed { !report.content || report.error.is_some() } else { start.ended && short };
     if suspect {
@@ -248,17 +250,17 @@ fn judge(call: &Call, head: &Parts, start: &Start) -> Result<(), Bad> {
             return Err(Bad::Error { status, message });
         }
     }
+    let first = start.seen.iter().flatten().find(|byte| !byte.is_ascii_whitespace());
+    if !streamed && !matches!(first, Some(b'{' | b'[')) {
+        return Err(Bad::Broken("the answer is no JSON".to_owned()));
+    }
     if !start.ended {
         return Ok(());
     }
     if streamed && !report.content && !report.complete {
         return Err(Bad::Broken("the stream ended before any content".to_owned()));
     }
-    let json = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|told| told.as_bytes().starts_with(b"application/json"));
-    if !streamed && json && !report.complete {
+    if !streamed && !report.complete {
         return Err(Bad::Broken("the answer is no whole JSON value".to_owned()));
     }
     Ok(())
@@ -339,7 +341,9 @@ fn relayed(
         strip,
         status: status.as_u16(),
     };
-    let headers = provider::answer_headers(&begun.head.headers, !strip);
+    // A stream may end in a frame of ours, whatever length the server told.
+    let length_kept = !begun.judged || call.framing == Framing::Whole;
+    let headers = provider::answer_headers(&begun.head.headers, length_kept);
     let relay = Relay::new(passage, begun.upstream, begun.start, begun.wire, lease);
     let mut response = Response::new(Body::Relay(Box::new(relay)));
     *response.status_mut() = status;

@@ -161,3 +161,31 @@ fn counts_beyond_all_bounds_do_not_overflow() {
     tap.feed(format!(r#"{{"timings":{{"cache_n":{most},"prompt_n":{most}}}}}"#).as_bytes());
     assert_eq!(tap.report().usage.prompt, Some(most));
 }
+
+#[test]
+fn an_element_that_is_no_json_is_told() {
+    for golden in answers() {
+        let mut tap = golden.tap();
+        golden.bytes.chunks(7).for_each(|chunk| tap.feed(chunk));
+        tap.finish();
+        assert!(!tap.malformed(), "{}", golden.name);
+    }
+    for (operation, framing, text, malformed) in [
+        (Operation::Chat, Framing::Sse, "data: {\"choices\": [{,}]}\n\n", true),
+        (Operation::Chat, Framing::Sse, "data: oops\n\n", true),
+        (Operation::Chat, Framing::Sse, "data: {\"choices\": [{,}]}", false),
+        (Operation::Chat, Framing::Sse, ": oops\n\ndata:\n\ndata: null\n\ndata: [DONE]\n\n", false),
+        (Operation::OllamaChat, Framing::Lines, "{\"message\": {,}}\n", true),
+        (Operation::OllamaChat, Framing::Lines, "\n\n{}\n", false),
+        (Operation::StreamGenerateContent, Framing::Array, "[{}, {\"candidates\": [,]}]", true),
+        (Operation::StreamGenerateContent, Framing::Array, "[{}, {}]", false),
+    ] {
+        let mut tap = Tap::new(operation, framing);
+        tap.feed(text.as_bytes());
+        assert_eq!(tap.malformed(), malformed, "{text:?}");
+        assert!(!tap.in_one_piece());
+    }
+    let mut tap = Tap::new(Operation::Chat, Framing::Sse);
+    tap.feed(b"{\"error\"");
+    assert!(tap.in_one_piece());
+}

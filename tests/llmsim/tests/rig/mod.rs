@@ -254,3 +254,19 @@ pub fn masked(mut value: Value) -> Value {
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
+
+/// The bytes of an answer, read off a connection until nothing comes for so long, and how it ended.
+pub fn raw(silence: Duration, sim: &Sim, path: &str, body: &Value) -> (String, Option<ErrorKind>) {
+    let (mut stream, body) = (TcpStream::connect(sim.addr()).unwrap(), body.to_string());
+    let length = body.len();
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: sim\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+    stream.set_read_timeout(Some(silence)).unwrap();
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return (String::from_utf8(bytes).unwrap(), None),
+            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+            Err(error) => return (String::from_utf8(bytes).unwrap(), Some(error.kind())),
+        }
+    }
+}
