@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llmsim::{Kind, Settings, Sim};
+use llmsim::{Kind, Settings, Sim, now_us};
 use proto::v1::{self, Dialect, management_client::ManagementClient};
 use serde_json::json;
 use slow_parts::{
@@ -28,7 +28,7 @@ use tests::{
     rig::{self, Plane},
 };
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::timeout,
@@ -347,4 +347,50 @@ async fn connections_that_the_server_closes_cost_no_request() {
     assert!(connections < asked / 2, "connections are kept");
     plane.stop().await;
     server.abort();
+}
+
+/// A connection that is being made is given up with its client, and its slot is free again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_leave_while_their_server_is_being_connected() {
+    const ROUNDS: u64 = 60;
+    let hanging = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = hanging.local_addr().expect("bound").port();
+    let row = rig::backend(
+        "hangs",
+        &format!("https://127.0.0.1:{port}"),
+        v1::Kind::Vllm,
+        1,
+        &["m"],
+        &[Dialect::OpenaiChat],
+    );
+    let plane = Plane::start(&rig::snapshot(vec![row]), |_| {}).await;
+    let addr = plane.url.trim_start_matches("http://").to_owned();
+    let body = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+    let request = post("/v1/chat/completions", "", &body.to_string());
+    let (mut chance, mut told) = (Chance(0x5708), Vec::new());
+    for _ in 0..ROUNDS {
+        let mut client = TcpStream::connect(&addr).await.expect("the data plane listens");
+        client.write_all(&request).await.expect("it reads");
+        let accepted = tokio::time::timeout(PATIENCE, hanging.accept()).await;
+        let (mut server, _) = accepted.expect("it is connected to: its one slot is free").expect("accepted");
+        let moment = Duration::from_micros(chance.below(5000));
+        let _ = tokio::time::timeout(moment, message(&mut client, &mut Vec::new())).await;
+        let left_us = now_us();
+        drop(client);
+        let mut greeting = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, server.read_to_end(&mut greeting)).await;
+        assert!(ended.is_ok(), "the connection outlives its client");
+        told.push(now_us() - left_us);
+    }
+    told.sort_unstable();
+    println!("told after {} µs (p50), at most {} µs", told[told.len() / 2], told[told.len() - 1]);
+    let began = Instant::now();
+    loop {
+        let view = plane.view().await;
+        if view["backends"][0]["busy"] == 0 && view["waiting"] == 0 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{view}");
+    }
+    plane.stop().await;
 }

@@ -13,20 +13,23 @@ pub struct Way {
     pub kind: Kind,
     /// As the data plane knows it: it has the grace.
     pub row: v1::Kind,
-    /// The engine's, below the grace of `row`.
+    /// How long the engine works on after its client left; below `grace`.
     pub lag: Duration,
+    /// How long a data plane leaves a slot of `row` alone after that.
+    pub grace: Duration,
 }
 
 pub const WAYS: [Way; 5] = [
-    way(Dialect::OpenaiChat, Kind::Llamacpp, v1::Kind::Llamacpp, 40),
-    way(Dialect::OpenaiResponses, Kind::Vllm, v1::Kind::Llamacpp, 40),
-    way(Dialect::AnthropicMessages, Kind::Anthropic, v1::Kind::Llamacpp, 40),
-    way(Dialect::GeminiContent, Kind::Gemini, v1::Kind::Llamacpp, 40),
-    way(Dialect::OllamaNative, Kind::Ollama, v1::Kind::Ollama, 100),
+    way(Dialect::OpenaiChat, Kind::Llamacpp, v1::Kind::Llamacpp, (40, 150)),
+    way(Dialect::OpenaiResponses, Kind::Vllm, v1::Kind::Llamacpp, (40, 150)),
+    way(Dialect::AnthropicMessages, Kind::Anthropic, v1::Kind::Llamacpp, (40, 150)),
+    way(Dialect::GeminiContent, Kind::Gemini, v1::Kind::Llamacpp, (40, 150)),
+    way(Dialect::OllamaNative, Kind::Ollama, v1::Kind::Ollama, (100, 250)),
 ];
 
-const fn way(dialect: Dialect, kind: Kind, row: v1::Kind, lag_ms: u64) -> Way {
-    Way { dialect, kind, row, lag: Duration::from_millis(lag_ms) }
+const fn way(dialect: Dialect, kind: Kind, row: v1::Kind, (lag_ms, grace_ms): (u64, u64)) -> Way {
+    let (lag, grace) = (Duration::from_millis(lag_ms), Duration::from_millis(grace_ms));
+    Way { dialect, kind, row, lag, grace }
 }
 
 impl Way {
