@@ -14,7 +14,7 @@ use proto::v1;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    config::{Parser, Snapshot, file, follow::Follower},
+    config::{Parser, Snapshot, file, follow::Follower, keep::Keeper},
     dispatch::Dispatch,
     limits,
     serve::{self, GRACE, Limits, Shared, admin},
@@ -201,8 +201,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if let Some(control) = settings.control {
         let hello = hello(plane_id(&folder)?, incarnation, listen);
         let trust = settings.trust_control;
-        let shared = shared.clone();
-        let follower = Follower { control, shared, parser, kept, hello, trust, current, ready };
+        let (shared, keeper) = (shared.clone(), Keeper::new(kept));
+        let follower = Follower { control, shared, parser, keeper, hello, trust, current, ready };
         tasks.push(tokio::spawn(follower.run(stopped)));
     }
     tracing::info!(%listen, %admin, "data plane serves");

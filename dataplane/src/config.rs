@@ -9,6 +9,7 @@ use crate::{provider::Base, route::Table};
 
 pub mod file;
 pub mod follow;
+pub mod keep;
 pub mod parse;
 
 pub use parse::Parser;

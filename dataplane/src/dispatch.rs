@@ -110,9 +110,13 @@ impl Dispatch {
         self.run(&mut core, now, event, None);
     }
 
-    /// Swaps the fleet under running work.
-    pub fn adopt(&self, fleet: Arc<Fleet>) {
-        self.tell(Event::Adopt(fleet));
+    /// Swaps the fleet under running work. `publish` makes known what goes with it, in the same moment: who is refused
+    /// by the new fleet finds it.
+    pub fn adopt(&self, fleet: Arc<Fleet>, publish: impl FnOnce()) {
+        let mut core = self.core();
+        publish();
+        let now = self.now();
+        self.run(&mut core, now, Event::Adopt(fleet), None);
     }
 
     /// What the core does now.

@@ -102,6 +102,11 @@ impl Shared {
         }
     }
 
+    /// Serves by another snapshot from now on; requests that were placed go on as they were.
+    pub fn swap(&self, snapshot: Snapshot) {
+        self.dispatch.adopt(snapshot.fleet.clone(), || self.snapshot.store(Arc::new(snapshot)));
+    }
+
     fn request_id(&self) -> String {
         format!("req_{}{:08x}", self.id_prefix, self.ids.fetch_add(1, Ordering::Relaxed))
     }

@@ -1,5 +1,6 @@
 //! The rig, the simulator and the laws that the tests share.
 
+pub mod feed;
 pub mod laws;
 pub mod ledger;
 pub mod process;

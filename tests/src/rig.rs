@@ -49,6 +49,18 @@ impl Plane {
         Self { url, admin, running, _folder: folder }
     }
 
+    /// Follows `control` and serves nothing before that speaks.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn follow(control: &str, change: impl FnOnce(&mut data::Settings)) -> Self {
+        Self::start(&v1::Snapshot::default(), |settings| {
+            (settings.control, settings.snapshot) = (Some(control.to_owned()), None);
+            change(settings);
+        })
+        .await
+    }
+
     /// Stops it and waits for its end.
     pub async fn stop(self) {
         self.running.stop().await;

@@ -1,7 +1,6 @@
 //! Follows the control plane: takes snapshots, answers for each, keeps the last good one, and serves on without it.
 
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
-use super::{Order, Parser, file, parse};
+use super::{Order, Parser, keep::Keeper, parse};
 use crate::serve::{Shared, stopped};
 
 /// A first reconnect comes after about this long; each next one after twice as long.
@@ -41,8 +40,8 @@ pub struct Follower {
     pub shared: Arc<Shared>,
     /// Numbers the backends.
     pub parser: Parser,
-    /// Where the last good snapshot is kept.
-    pub kept: PathBuf,
+    /// Keeps the last good snapshot.
+    pub keeper: Keeper,
     /// What it says of itself.
     pub hello: v1::Hello,
     /// Accept the snapshots of another store: it runs in this very process.
@@ -114,11 +113,7 @@ impl Follower {
         let mut said = None;
         loop {
             tokio::select! {
-                message = down.message() => {
-                    let message = message?.and_then(|down| down.message).ok_or(SessionError::Closed)?;
-                    let answer = self.take(message)?;
-                    send(&up, answer).await?;
-                }
+                biased;
                 _ = load.tick() => {
                     let now = self.load();
                     if said.as_ref() != Some(&now) {
@@ -127,26 +122,33 @@ impl Follower {
                     }
                 }
                 _ = credentials.tick() => self.reread(),
+                // What was acknowledged is on the disk.
+                version = self.keeper.kept() => send(&up, follow_up::Message::Ack(v1::Ack { version })).await?,
+                message = down.message() => {
+                    let message = message?.and_then(|down| down.message).ok_or(SessionError::Closed)?;
+                    if let Some(refusal) = self.take(message)? {
+                        send(&up, follow_up::Message::Nack(refusal)).await?;
+                    }
+                }
             }
         }
     }
 
-    /// Takes what came down; gives the answer for it.
-    fn take(&mut self, message: follow_down::Message) -> Result<follow_up::Message, SessionError> {
+    /// Takes what came down; gives the refusal of it, if it is one.
+    fn take(&mut self, message: follow_down::Message) -> Result<Option<v1::Nack>, SessionError> {
         let snapshot = match message {
             follow_down::Message::Snapshot(snapshot) => snapshot,
             follow_down::Message::Health(change) => self.changed(change).ok_or(SessionError::Gap)?,
         };
         let version = snapshot.version.clone();
-        Ok(match self.offer(snapshot) {
-            Ok(()) => follow_up::Message::Ack(v1::Ack { version }),
-            Err(faults) => {
-                for fault in &faults {
-                    tracing::error!(fault, "a snapshot is refused; the last good one stays");
-                }
-                follow_up::Message::Nack(v1::Nack { version, faults })
-            }
-        })
+        let Err(faults) = self.offer(snapshot) else {
+            self.keeper.keep(self.current.clone().expect("it was just taken"));
+            return Ok(None);
+        };
+        for fault in &faults {
+            tracing::error!(fault, "a snapshot is refused; the last good one stays");
+        }
+        Ok(Some(v1::Nack { version, faults }))
     }
 
     /// The current snapshot with new health.
@@ -176,31 +178,26 @@ impl Follower {
                     return Err(vec![format!(
                         "{offered} is older than {current}, which this data plane serves: the control plane's store was \
                          set back; to accept it, stop this data plane and remove {}",
-                        self.kept.display()
+                        self.keeper.path().display()
                     )]);
                 }
                 Order::Foreign => {
                     return Err(vec![format!(
                         "{offered} is of another store than {current}, which this data plane serves; to accept it, \
                          stop this data plane and remove {}",
-                        self.kept.display()
+                        self.keeper.path().display()
                     )]);
                 }
             }
         }
         self.install(snapshot)?;
-        tracing::info!(version = %offered, "serving a new snapshot");
+        tracing::debug!(version = %offered, "serving a new snapshot");
         Ok(())
     }
 
     fn install(&mut self, snapshot: v1::Snapshot) -> Result<(), Vec<String>> {
-        let parsed = Arc::new(self.parser.parse(&snapshot)?);
-        // The core learns of new backends before any request can name them.
-        self.shared.dispatch.adopt(parsed.fleet.clone());
-        self.shared.snapshot.store(parsed);
-        if let Err(error) = file::write(&self.kept, &snapshot) {
-            tracing::warn!(path = %self.kept.display(), %error, "the last good snapshot cannot be kept on disk");
-        }
+        let parsed = self.parser.parse(&snapshot)?;
+        self.shared.swap(parsed);
         self.current = Some(snapshot);
         self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
         Ok(())
@@ -212,8 +209,7 @@ impl Follower {
         if current.backends.iter().any(|backend| !backend.credential.is_empty())
             && let Ok(parsed) = self.parser.parse(current)
         {
-            self.shared.dispatch.adopt(parsed.fleet.clone());
-            self.shared.snapshot.store(Arc::new(parsed));
+            self.shared.swap(parsed);
         }
     }
 

@@ -1,6 +1,6 @@
 //! A request that a backend answers: read, routed, queued, sent; and sent elsewhere when that fails before any content.
 
-use std::{future::Future, pin::Pin, rc::Rc};
+use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
@@ -25,6 +25,7 @@ mod place;
 mod request;
 
 pub use late::Late;
+use place::Placed;
 
 /// Tries of a call that takes no slot; the scheduling core bounds the others.
 const TRIES_MAX: usize = 3;
@@ -123,7 +124,7 @@ async fn serve(
         return light(&run, &call, &snapshot, &candidates).await;
     }
     let voice = late::Voice::of(&run, &call);
-    let mut work: Work = Box::pin(heavy(run, call, candidates));
+    let mut work: Work = Box::pin(heavy(run, call, snapshot, candidates));
     let Some(voice) = voice else { return work.await };
     match tokio::time::timeout(worker.shared.limits.stream_wait, &mut work).await {
         Ok(answered) => answered,
@@ -186,8 +187,14 @@ fn estimated(call: &Call, status: StatusCode) -> Option<Response<Body>> {
 }
 
 /// A call that takes a slot: on one backend after another as the core places it, until one answers or it is enough.
-async fn heavy(run: Run, call: Call, candidates: Vec<Candidate>) -> Result<Response<Body>, Fault> {
-    let (mut chosen, mut lease) = place::slot(&run, &call.ask, &candidates).await?;
+async fn heavy(
+    run: Run,
+    call: Call,
+    snapshot: Arc<Snapshot>,
+    candidates: Vec<Candidate>,
+) -> Result<Response<Body>, Fault> {
+    let Placed { candidates, chosen, mut lease } = place::first(&run, &call, snapshot, candidates).await?;
+    let mut chosen = candidates.get(chosen).ok_or(Fault::Internal)?;
     loop {
         let mut failure = match attempt::attempt(&run, &call, chosen, Some(lease)).await {
             Ok(response) => return Ok(response),

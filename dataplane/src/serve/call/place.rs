@@ -1,32 +1,88 @@
 //! Where a call goes: a slot by way of the scheduling core, or any backend for calls that need none.
 
+use std::{sync::Arc, time::Duration};
+
+use sched::Refusal;
 use wire::{Ask, Fault};
 
-use super::{Run, refusal};
+use super::{Call, Run, no_route, refusal};
 use crate::{
     config::Snapshot,
     dispatch::{Lease, Wish},
     route::Candidate,
 };
 
-/// Waits for a slot on one of the candidates.
-pub async fn slot<'a>(
+/// A call's first slot: where, of which candidates, and the slot.
+pub struct Placed {
+    pub candidates: Vec<Candidate>,
+    pub chosen: usize,
+    pub lease: Lease,
+}
+
+/// Waits for a slot on one of the candidates, which `snapshot` gave. When its fleet changes so that none of them can
+/// take the call, the call is routed anew: nobody has seen anything of it.
+pub async fn first(
+    run: &Run,
+    call: &Call,
+    mut snapshot: Arc<Snapshot>,
+    mut candidates: Vec<Candidate>,
+) -> Result<Placed, Fault> {
+    let shared = &run.worker.shared;
+    let mut patience = shared.limits.queue_wait;
+    loop {
+        let why = match slot(run, &call.ask, &candidates, patience).await {
+            Ok((chosen, lease)) => return Ok(Placed { candidates, chosen, lease }),
+            Err(why) => why,
+        };
+        let newest = shared.snapshot.load_full();
+        if !of_the_fleet(&why) || Arc::ptr_eq(&newest, &snapshot) {
+            return Err(refusal(&call.ask.model, &why));
+        }
+        let dialect = call.operation.dialect();
+        candidates = newest
+            .table
+            .candidates(&call.ask.model, dialect)
+            .map_err(|none| no_route(&call.ask.model, dialect, none))?;
+        snapshot = newest;
+        patience = shared.limits.queue_wait.saturating_sub(run.inquiry.arrival.elapsed());
+    }
+}
+
+/// Whether another fleet may have another answer.
+fn of_the_fleet(why: &Refusal) -> bool {
+    match why {
+        Refusal::NoCandidate
+        | Refusal::Unhealthy
+        | Refusal::Draining
+        | Refusal::TooLong { .. }
+        | Refusal::Spare => true,
+        Refusal::QueueFull { .. }
+        | Refusal::Deadline { .. }
+        | Refusal::Resting { .. }
+        | Refusal::Exhausted { .. }
+        | Refusal::Closing { .. } => false,
+    }
+}
+
+async fn slot(
     run: &Run,
     ask: &Ask,
-    candidates: &'a [Candidate],
-) -> Result<(&'a Candidate, Lease), Fault> {
+    candidates: &[Candidate],
+    patience: Duration,
+) -> Result<(usize, Lease), Refusal> {
     let shared = &run.worker.shared;
     let waiting = shared.dispatch.arrive(Wish {
         key: run.inquiry.key,
         prompt_tokens: ask.prompt_tokens,
         candidates: candidates.iter().map(|candidate| candidate.backend.id).collect(),
-        patience: shared.limits.queue_wait,
+        patience,
     });
     run.inquiry.ticket.set(Some(waiting.ticket()));
-    let (lease, grant) = waiting.slot().await.map_err(|why| refusal(&ask.model, &why))?;
-    let chosen = candidates.get(grant.candidate).ok_or(Fault::Internal)?;
-    shared.report.queued(&chosen.backend.name, run.inquiry.arrival.elapsed());
-    Ok((chosen, lease))
+    let (lease, grant) = waiting.slot().await?;
+    if let Some(chosen) = candidates.get(grant.candidate) {
+        shared.report.queued(&chosen.backend.name, run.inquiry.arrival.elapsed());
+    }
+    Ok((grant.candidate, lease))
 }
 
 /// Another slot after a failed attempt; none when the core says that it is enough.

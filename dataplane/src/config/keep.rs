@@ -1,0 +1,100 @@
+//! Keeps the newest snapshot on the disk, beside those that serve: a slow disk holds up nobody.
+
+use std::{
+    future::pending,
+    io,
+    path::{Path, PathBuf},
+};
+
+use proto::v1;
+use tokio::task::JoinHandle;
+
+use super::file;
+
+/// Writes one snapshot at a time, the newest next; those between are left out.
+#[derive(Debug)]
+pub struct Keeper {
+    path: PathBuf,
+    next: Option<v1::Snapshot>,
+    writing: Option<(JoinHandle<io::Result<()>>, Option<v1::Version>)>,
+}
+
+impl Keeper {
+    /// Keeps snapshots at `path`.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, next: None, writing: None }
+    }
+
+    /// Where.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newest snapshot, to be written when [`Keeper::kept`] is waited for.
+    pub fn keep(&mut self, snapshot: v1::Snapshot) {
+        self.next = Some(snapshot);
+    }
+
+    /// The version that came to the disk, or that the disk refused, which is logged. Waits for ever when there is
+    /// nothing to write. Dropped, it goes on where it was at the next call.
+    pub async fn kept(&mut self) -> Option<v1::Version> {
+        if self.writing.is_none() {
+            let Some(snapshot) = self.next.take() else { return pending().await };
+            let (path, version) = (self.path.clone(), snapshot.version.clone());
+            let task = tokio::task::spawn_blocking(move || file::write(&path, &snapshot));
+            self.writing = Some((task, version));
+        }
+        let (task, version) = self.writing.as_mut().expect("it was set just now");
+        let written = task.await.unwrap_or_else(|problem| Err(io::Error::other(problem)));
+        let version = version.take();
+        self.writing = None;
+        if let Err(error) = written {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "the last good snapshot cannot be kept on disk");
+        }
+        version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proto::v1;
+
+    use super::*;
+
+    fn snapshot(seq: u64) -> v1::Snapshot {
+        let version = Some(v1::Version { lineage: "ab".into(), epoch: 1, seq });
+        v1::Snapshot { version, ..v1::Snapshot::default() }
+    }
+
+    async fn kept(keeper: &mut Keeper) -> u64 {
+        let kept = tokio::time::timeout(Duration::from_secs(20), keeper.kept()).await;
+        kept.expect("in time").expect("a version").seq
+    }
+
+    #[tokio::test]
+    async fn the_newest_is_kept_and_what_lies_between_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(folder.path().join("snapshot.json"));
+        keeper.keep(snapshot(1));
+        // Polled once and dropped: the write has begun.
+        assert!(tokio::time::timeout(Duration::ZERO, keeper.kept()).await.is_err());
+        keeper.keep(snapshot(2));
+        keeper.keep(snapshot(3));
+        assert_eq!(kept(&mut keeper).await, 1);
+        assert_eq!(kept(&mut keeper).await, 3);
+        assert_eq!(file::read(keeper.path()).unwrap(), snapshot(3));
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_refuses_is_no_reason_to_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(folder.path().join("none").join("snapshot.json"));
+        keeper.keep(snapshot(1));
+        assert_eq!(kept(&mut keeper).await, 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! A control plane of the test's making: one data plane follows it and gets each snapshot that is published by hand.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use proto::v1::{
+    self, FollowDown, FollowUp, follow_down,
+    follow_server::{Follow, FollowServer},
+    follow_up,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_stream::{
+    Stream, StreamExt as _,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::rig::any_port;
+
+/// Snapshots on their way at most; more wait to be published.
+const AHEAD_MAX: usize = 1024;
+
+/// What the data plane answered.
+#[derive(Debug, Clone, Default)]
+struct Answers {
+    /// The newest version that it acknowledged.
+    acked: u64,
+    faults: Vec<String>,
+}
+
+/// A control plane that publishes what it is told to.
+#[derive(Debug)]
+pub struct Feed {
+    /// Its URL, for the data plane's settings.
+    pub url: String,
+    snapshots: mpsc::Sender<v1::Snapshot>,
+    seq: u64,
+    answers: watch::Receiver<Answers>,
+    task: JoinHandle<()>,
+}
+
+impl Feed {
+    /// Starts one that nobody follows yet.
+    ///
+    /// # Panics
+    /// When there is no port to be had.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind(any_port()).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (snapshots, waiting) = mpsc::channel(AHEAD_MAX);
+        let (said, answers) = watch::channel(Answers::default());
+        let service = Service { waiting: Mutex::new(Some(waiting)), said: Arc::new(said) };
+        let serving = tonic::transport::Server::builder()
+            .add_service(FollowServer::new(service))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async move { serving.await.expect("it serves until it is dropped") });
+        Self { url, snapshots, seq: 0, answers, task }
+    }
+
+    /// Publishes `snapshot` under the next number, which it gives.
+    ///
+    /// # Panics
+    /// When the data plane has gone.
+    pub async fn publish(&mut self, snapshot: v1::Snapshot) -> u64 {
+        self.seq += 1;
+        let version = Some(v1::Version { lineage: "feed".to_owned(), epoch: 1, seq: self.seq });
+        let snapshot = v1::Snapshot { version, ..snapshot };
+        self.snapshots.send(snapshot).await.expect("the data plane follows");
+        self.seq
+    }
+
+    /// Waits until the data plane serves by `seq` or a newer one.
+    ///
+    /// # Panics
+    /// When it does not by `deadline`, or refused a snapshot.
+    pub async fn acked(&self, seq: u64, deadline: Duration) {
+        let mut answers = self.answers.clone();
+        let settled = answers.wait_for(|answers| answers.acked >= seq || !answers.faults.is_empty());
+        let answers = tokio::time::timeout(deadline, settled).await.expect("an answer in time");
+        let answers = answers.expect("the service lives as long as this").clone();
+        assert_eq!(answers.faults, Vec::<String>::new(), "a snapshot was refused");
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Service {
+    waiting: Mutex<Option<mpsc::Receiver<v1::Snapshot>>>,
+    said: Arc<watch::Sender<Answers>>,
+}
+
+#[tonic::async_trait]
+impl Follow for Service {
+    type FollowStream = Pin<Box<dyn Stream<Item = Result<FollowDown, Status>> + Send>>;
+
+    async fn follow(
+        &self,
+        request: Request<Streaming<FollowUp>>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waiting = waiting.ok_or_else(|| Status::resource_exhausted("one data plane follows already"))?;
+        let (mut up, said) = (request.into_inner(), self.said.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(up)) = up.message().await {
+                said.send_modify(|answers| match up.message {
+                    Some(follow_up::Message::Ack(ack)) => {
+                        answers.acked = ack.version.map_or(answers.acked, |version| version.seq);
+                    }
+                    Some(follow_up::Message::Nack(nack)) => answers.faults.extend(nack.faults),
+                    _ => {}
+                });
+            }
+        });
+        let down = ReceiverStream::new(waiting)
+            .map(|snapshot| Ok(FollowDown { message: Some(follow_down::Message::Snapshot(snapshot)) }));
+        Ok(Response::new(Box::pin(down)))
+    }
+}

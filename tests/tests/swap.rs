@@ -1,0 +1,100 @@
+//! Snapshots that are swapped while requests wait: nobody is refused for a fleet that is no more.
+
+use std::time::{Duration, Instant};
+
+use llmsim::{Kind, Settings, Sim};
+use proto::v1::{self, Dialect};
+use serde_json::json;
+use tests::{
+    feed::Feed,
+    rig::{self, DEADLINE, Plane},
+};
+use tokio::task::JoinHandle;
+
+const CHAT: &[Dialect] = &[Dialect::OpenaiChat];
+
+fn sim() -> Sim {
+    let settings = Settings {
+        kind: Kind::Vllm,
+        models: vec!["m".to_owned()],
+        prefill_tps: 0.0,
+        decode_tps: 50.0,
+        output_tokens: 5000,
+        ..Settings::default()
+    };
+    llmsim::start(settings).expect("a simulated server starts")
+}
+
+fn row(name: &str, sim: &Sim) -> v1::SnapshotBackend {
+    rig::backend(name, &sim.url(), v1::Kind::Vllm, 1, &["m"], CHAT)
+}
+
+fn ask(plane: &Plane, tokens: u32) -> JoinHandle<reqwest::Response> {
+    let body = json!({"model": "m", "max_tokens": tokens, "messages": [{"role": "user", "content": "hi"}]});
+    let request = rig::client().post(format!("{}/v1/chat/completions", plane.url)).json(&body);
+    tokio::spawn(async move { request.send().await.expect("an answer") })
+}
+
+async fn waits(plane: &Plane, waiting: u64) {
+    let began = Instant::now();
+    while plane.view().await["waiting"] != waiting {
+        assert!(began.elapsed() < DEADLINE, "{waiting} do not wait: {}", plane.view().await);
+    }
+}
+
+/// What a second snapshot does with the only backend of the first.
+async fn check(second: impl FnOnce(v1::SnapshotBackend) -> Vec<v1::SnapshotBackend>) {
+    let (old, new) = (sim(), sim());
+    let mut feed = Feed::start().await;
+    let plane = Plane::follow(&feed.url, |_| {}).await;
+    let first = feed.publish(rig::snapshot(vec![row("old", &old)])).await;
+    feed.acked(first, DEADLINE).await;
+    let running = ask(&plane, 50);
+    assert!(old.wait(|stats| stats.busy == 1, DEADLINE).await);
+    let waiting = ask(&plane, 1);
+    waits(&plane, 1).await;
+    let mut rows = vec![row("new", &new)];
+    rows.extend(second(row("old", &old)));
+    feed.publish(rig::snapshot(rows)).await;
+    let answer = waiting.await.expect("no panic");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["x-llmb-backend"], "new");
+    assert_eq!(new.stats().finished, 1);
+    // What ran is not touched.
+    let answer = running.await.expect("no panic");
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["x-llmb-backend"]),
+        (200, &"old".parse().expect("a value"))
+    );
+    assert_eq!(old.stats().finished, 1);
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_backend_that_leaves_is_routed_anew() {
+    check(|_| Vec::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_backend_that_drains_is_routed_anew() {
+    check(|old| vec![v1::SnapshotBackend { draining: true, ..old }]).await;
+}
+
+/// A name that nobody serves any more is told as such, and at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_model_that_is_gone_is_told() {
+    let old = sim();
+    let mut feed = Feed::start().await;
+    let plane = Plane::follow(&feed.url, |settings| settings.queue_wait = Duration::from_secs(300)).await;
+    let first = feed.publish(rig::snapshot(vec![row("old", &old)])).await;
+    feed.acked(first, DEADLINE).await;
+    let running = ask(&plane, 5000);
+    assert!(old.wait(|stats| stats.busy == 1, DEADLINE).await);
+    let waiting = ask(&plane, 1);
+    waits(&plane, 1).await;
+    feed.publish(rig::snapshot(Vec::new())).await;
+    assert_eq!(waiting.await.expect("no panic").status(), 404);
+    running.abort();
+    assert!(old.wait(|stats| stats.aborted == 1, DEADLINE).await);
+    plane.stop().await;
+}
