@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::time::{parse_deadline, parse_duration};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -274,6 +276,25 @@ pub struct RouteAdd {
     /// Among patterns the higher is tried first, -1000 to 1000
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
     pub precedence: i32,
+    #[command(flatten)]
+    pub deadlines: Deadlines,
+}
+
+/// How long a backend may take; what is not set has its default.
+#[derive(Debug, Default, Args)]
+pub struct Deadlines {
+    /// For connecting, 10ms to 60s [default: 5s]
+    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
+    pub deadline_connect: Option<Duration>,
+    /// To the first token of an answer, 100ms to 1h, with the time for the prompt on top [default: 300s]
+    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
+    pub deadline_first_token: Option<Duration>,
+    /// Between tokens, 100ms to 1h [default: 300s]
+    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
+    pub deadline_between_tokens: Option<Duration>,
+    /// From the first sending to the last byte, 100ms to 24h [default: 2h]
+    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
+    pub deadline_total: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -284,22 +305,6 @@ pub struct Apply {
     /// Check and say what would change; change nothing
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// A number with `ms`, `s` or `m`: more than zero, an hour at most.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let unit_ms: u64 = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => return Err("a number and ms, s or m is wanted, such as 10s".to_owned()),
-    };
-    let number: u64 = text[..digits].parse().map_err(|_| "a number is wanted before the unit".to_owned())?;
-    match number.checked_mul(unit_ms) {
-        Some(ms @ 1..=3_600_000) => Ok(Duration::from_millis(ms)),
-        _ => Err("more than zero and at most 60m is wanted".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -344,6 +349,7 @@ mod tests {
             "llmctl backend probe http://h:1 -o yaml",
             "llmctl route add fast --exact gpt-4o --to qwen3:8b --to llama3.2:3b@box",
             "llmctl route add latest --pattern ^(.*)-latest$ --to $1 --precedence -3",
+            "llmctl route add slow --exact a --to b --deadline-first-token 20m --deadline-total 3h",
             "llmctl --timeout 500ms models -o json",
             "llmctl status --control http://h:1",
             "llmctl apply -f - --dry-run",
@@ -365,6 +371,7 @@ mod tests {
             "llmctl route add fast --to qwen3:8b",
             "llmctl route add fast --exact a --pattern b --to c",
             "llmctl route add fast --exact a",
+            "llmctl route add fast --exact a --to b --deadline-total 25h",
             "llmctl backend add",
             "llmctl backend add box http://h:1 --kind toaster",
             "llmctl apply",

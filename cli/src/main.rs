@@ -17,6 +17,7 @@ mod readme;
 mod render;
 mod route;
 mod status;
+mod time;
 mod typed;
 mod up;
 mod words;

@@ -6,7 +6,7 @@ pub mod status;
 use comfy_table::{Table, presets};
 use proto::v1::{Backend, BackendStatus, Model, Route, Target, route};
 
-use crate::words;
+use crate::{time, words};
 
 /// Models named in a line of a list before the rest becomes a number.
 const MODELS_SHOWN: usize = 3;
@@ -192,10 +192,28 @@ pub fn routes(list: &[Route]) -> String {
             matcher(route),
             route.targets.iter().map(target).collect::<Vec<_>>().join(", "),
             route.precedence.to_string(),
+            deadlines(route),
             route.revision.to_string(),
         ]
     };
-    table(&["NAME", "MATCHES", "TO", "PRECEDENCE", "REVISION"], list.iter().map(row).collect())
+    let heads = ["NAME", "MATCHES", "TO", "PRECEDENCE", "DEADLINES", "REVISION"];
+    table(&heads, list.iter().map(row).collect())
+}
+
+/// The deadlines that a route sets, such as "connect 2s, total 1h".
+pub fn deadlines(route: &Route) -> String {
+    let set = route.deadlines.unwrap_or_default();
+    let named = [
+        ("connect", set.connect),
+        ("first-token", set.first_token),
+        ("between-tokens", set.between_tokens),
+        ("total", set.total),
+    ];
+    let told: Vec<String> = named
+        .iter()
+        .filter_map(|(name, span)| Some(format!("{name} {}", time::shown(span.as_ref()?))))
+        .collect();
+    if told.is_empty() { "default".to_owned() } else { told.join(", ") }
 }
 
 /// What a route matches: "gpt-4o", or "/^(.*)-latest$/" for a pattern.

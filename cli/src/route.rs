@@ -1,5 +1,7 @@
 //! `llmctl route`: add, list, delete.
 
+use std::time::Duration;
+
 use proto::v1::{self, route::Match};
 
 use crate::{
@@ -71,8 +73,23 @@ fn resource(add: args::RouteAdd) -> v1::Route {
         r#match: add.exact.map(Match::Exact).or(add.pattern.map(Match::Pattern)),
         precedence: add.precedence,
         targets: add.targets.iter().map(|text| target(text)).collect(),
+        deadlines: deadlines(&add.deadlines),
         revision: 0,
     }
+}
+
+/// None where no flag is given.
+fn deadlines(given: &args::Deadlines) -> Option<v1::Deadlines> {
+    let span = |given: Option<Duration>| {
+        given.map(|time| proto::span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    };
+    let deadlines = v1::Deadlines {
+        connect: span(given.deadline_connect),
+        first_token: span(given.deadline_first_token),
+        between_tokens: span(given.deadline_between_tokens),
+        total: span(given.deadline_total),
+    };
+    (deadlines != v1::Deadlines::default()).then_some(deadlines)
 }
 
 /// `MODEL[@BACKEND]`: the last `@` divides.
@@ -112,10 +129,15 @@ mod tests {
             pattern: pattern.map(str::to_owned),
             targets: vec!["a".to_owned(), "b@c".to_owned()],
             precedence: -2,
+            deadlines: args::Deadlines {
+                deadline_total: Some(Duration::from_millis(1500)),
+                ..args::Deadlines::default()
+            },
         };
         let route = resource(add(Some("gpt-4o"), None));
         assert_eq!(route.r#match, Some(Match::Exact("gpt-4o".to_owned())));
         assert_eq!((route.targets.len(), route.precedence), (2, -2));
+        assert_eq!(route.deadlines.unwrap().total, Some(proto::span(1500)));
         let route = resource(add(None, Some("^a$")));
         assert_eq!(route.r#match, Some(Match::Pattern("^a$".to_owned())));
     }

@@ -1,6 +1,7 @@
 //! Validated resources: what the operator wants and what has been observed.
 
 pub mod change;
+pub mod deadlines;
 pub mod desired;
 pub mod fault;
 pub mod name;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use wire::Dialect;
 
 pub use change::{Change, Written};
+pub use deadlines::Deadlines;
 pub use desired::{Desired, Record};
 pub use fault::{Fault, Refusal};
 pub use name::Name;
@@ -158,6 +160,9 @@ pub struct Route {
     pub precedence: i32,
     /// In order, 1 to [`TARGETS_MAX`].
     pub targets: Vec<Target>,
+    /// How long a backend may take.
+    #[serde(default)]
+    pub deadlines: Deadlines,
 }
 
 /// A configuration as given: the form of files and of Apply.

@@ -8,12 +8,13 @@ use std::{
 };
 
 use sched::{
-    Arrival, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Key, ModelId, Moment, Outlook,
-    Refusal, Scheduler, SlotId, Span, TicketId, View,
+    Arrival, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook, Refusal,
+    Scheduler, SlotId, Span, TicketId, View,
 };
 use tokio::sync::{Notify, oneshot};
 
 mod lease;
+pub mod words;
 
 pub use lease::{Lease, Waiting};
 
@@ -26,6 +27,8 @@ pub struct Grant {
     pub backend: BackendId,
     /// Which of its slots.
     pub slot: SlotId,
+    /// At which it reads prompts to this model, in tokens a second, where measured.
+    pub prefill_tps: Option<u32>,
 }
 
 type Verdict = Result<Grant, Refusal>;
@@ -37,8 +40,8 @@ pub struct Wish {
     pub key: u64,
     /// Estimated.
     pub prompt_tokens: u32,
-    /// Backends that may serve it, best guess of nothing: the core chooses.
-    pub candidates: Vec<BackendId>,
+    /// Who may serve it, best guess of nothing: the core chooses.
+    pub candidates: Box<[Candidate]>,
     /// How long it may wait for a slot.
     pub patience: Duration,
 }
@@ -85,9 +88,6 @@ impl Dispatch {
     /// Asks for a slot. Resolved at once when one is free or none can ever be.
     pub fn arrive(self: &Arc<Self>, wish: Wish) -> Waiting {
         let patience = Span(u64::try_from(wish.patience.as_micros()).unwrap_or(u64::MAX));
-        let model = ModelId(0);
-        let candidates =
-            wish.candidates.iter().map(|backend| Candidate { backend: *backend, model }).collect();
         let mut core = self.core();
         let now = self.now();
         let ticket = TicketId(core.next);
@@ -97,7 +97,7 @@ impl Dispatch {
             key: Key(wish.key),
             class: Class::Normal,
             prompt_tokens: wish.prompt_tokens,
-            candidates,
+            candidates: wish.candidates,
             deadline: now + patience,
         };
         self.ask(&mut core, now, ticket, Event::Arrive(arrival))
@@ -164,7 +164,7 @@ impl Dispatch {
         let mut next = 0;
         // A ticket whose client left between decision and delivery gives its slot back, which may start another.
         while let Some(decision) = decisions.get(next) {
-            let (ticket, verdict) = split(decision);
+            let (ticket, verdict) = split(decision, &core.scheduler);
             next += 1;
             if let Some((mine, slot)) = own.as_mut()
                 && *mine == ticket
@@ -205,10 +205,11 @@ impl Dispatch {
     }
 }
 
-fn split(decision: &Decision) -> (TicketId, Verdict) {
+fn split(decision: &Decision, scheduler: &Scheduler) -> (TicketId, Verdict) {
     match decision {
         Decision::Start { ticket, candidate, backend, slot } => {
-            (*ticket, Ok(Grant { candidate: usize::from(*candidate), backend: *backend, slot: *slot }))
+            let (candidate, prefill_tps) = (usize::from(*candidate), scheduler.prefill_tps(*ticket));
+            (*ticket, Ok(Grant { candidate, backend: *backend, slot: *slot, prefill_tps }))
         }
         Decision::Refuse { ticket, why } => (*ticket, Err(*why)),
     }

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod coding;
 pub mod config;
+pub mod deadline;
 pub mod dispatch;
 mod limits;
 mod provider;

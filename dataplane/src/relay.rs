@@ -6,24 +6,21 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use sched::Outcome;
-use tokio::time::Sleep;
 use wire::{Fault, Framing, Operation, Tap, UsageStrip};
 
 use crate::{
+    deadline::{Name, Passed, Watch},
     dispatch::Lease,
     serve::Shared,
     upstream::{Pool, Wire},
 };
-
-/// Between two chunks of an answer.
-pub const GAP_MAX: Duration = Duration::from_secs(300);
 
 /// Why an answer is cut: the client's connection is aborted, so that nothing looks complete.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +77,7 @@ pub struct Relay {
     strip: Option<UsageStrip>,
     ready: VecDeque<Bytes>,
     scratch: Vec<Bytes>,
-    gap: Pin<Box<Sleep>>,
+    watch: Watch,
     first: bool,
     /// The last line that went to the client has no end yet.
     torn: bool,
@@ -90,7 +87,15 @@ pub struct Relay {
 impl Relay {
     /// Relays `upstream`, of which `start` has been read already.
     #[must_use]
-    pub fn new(passage: Passage, upstream: Incoming, start: Start, wire: Wire, lease: Option<Lease>) -> Self {
+    pub fn new(
+        passage: Passage,
+        upstream: Incoming,
+        start: Start,
+        wire: Wire,
+        mut watch: Watch,
+        lease: Option<Lease>,
+    ) -> Self {
+        watch.heard();
         let mut relay = Self {
             tap: start.tap,
             strip: passage.strip.then(UsageStrip::new),
@@ -100,7 +105,7 @@ impl Relay {
             lease,
             ready: VecDeque::new(),
             scratch: Vec::new(),
-            gap: Box::pin(tokio::time::sleep(GAP_MAX)),
+            watch,
             first: false,
             torn: false,
             end: None,
@@ -132,7 +137,10 @@ impl Relay {
         }
         self.first = true;
         self.passage.shared.report.first_token(&self.passage.backend, self.passage.arrival);
-        if let Some(lease) = &self.lease {
+        // The first token of an answer in one piece is seen with its last, which says nothing about the prompt.
+        if let Some(lease) = &self.lease
+            && self.passage.framing != Framing::Whole
+        {
             lease.first_token();
         }
     }
@@ -195,16 +203,29 @@ impl Relay {
         );
     }
 
-    /// The answer broke off: the dialect's error frame where it has one, else an aborted connection.
+    /// The answer broke off.
     fn fail(&mut self, what: String) {
+        let fault = Fault::Truncated { backend: self.passage.backend.to_string() };
+        self.cut(Outcome::Failed, what, &fault);
+    }
+
+    /// A deadline passed. A server that is only slow to end is no failed one.
+    fn late(&mut self, passed: &Passed) {
+        let outcome = if passed.name == Name::Total { Outcome::Aborted } else { Outcome::Failed };
+        let what = passed.to_string();
+        let fault = Fault::UpstreamTimeout { backend: self.passage.backend.to_string(), what: what.clone() };
+        self.cut(outcome, format!("{what} passed"), &fault);
+    }
+
+    /// Ends the answer with the dialect's error frame where it has one, else with an aborted connection.
+    fn cut(&mut self, outcome: Outcome, what: String, fault: &Fault) {
         self.wire = None;
-        self.release(Outcome::Failed);
+        self.release(outcome);
         let Passage { backend, shared, operation, framing, request_id, .. } = &self.passage;
         tracing::warn!(%request_id, backend = %backend, what, "an answer broke off");
-        shared.report.ended(operation.name(), backend, 502);
+        shared.report.ended(operation.name(), backend, fault.status(operation.dialect()));
         // Helpers that follow an answer by its id want to see that id in its end.
         let answer_id = self.tap.report().id.as_deref().unwrap_or(request_id);
-        let fault = Fault::Truncated { backend: backend.to_string() };
         if *framing == Framing::Lines && self.torn {
             // Some clients skip a line that they cannot read, and the error must not be on it.
             self.ready.push_back(Bytes::from_static(b"\n"));
@@ -251,8 +272,8 @@ impl Relay {
             match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(chunk) = frame.into_data() {
+                        self.watch.heard();
                         self.take(chunk);
-                        self.gap.as_mut().reset(tokio::time::Instant::now() + GAP_MAX);
                     }
                     if self.end.is_none() && self.upstream.is_end_stream() {
                         self.finish();
@@ -261,10 +282,8 @@ impl Relay {
                 Poll::Ready(Some(Err(error))) => self.broke(&error),
                 Poll::Ready(None) => self.finish(),
                 Poll::Pending => {
-                    if std::future::Future::poll(self.gap.as_mut(), cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    self.fail(format!("nothing came for {} s", GAP_MAX.as_secs()));
+                    let passed = std::task::ready!(self.watch.poll(cx));
+                    self.late(&passed);
                 }
             }
         }

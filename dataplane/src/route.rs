@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use sched::ModelId;
 use wire::{Dialect, Pattern};
 
-use crate::config::Backend;
+use crate::{config::Backend, deadline::Deadlines};
 
 /// Candidates of one request at most.
 pub const CANDIDATES_MAX: usize = 1024;
@@ -27,6 +28,27 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// How the bytes get there.
     pub lane: Lane,
+}
+
+impl Candidate {
+    /// As the scheduling core knows it. The model's number is a hash of its name, so that no table of them is kept;
+    /// two of one number on one backend would share what is measured of them, and nothing else.
+    #[must_use]
+    pub fn numbered(&self) -> sched::Candidate {
+        // FNV-1a
+        let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
+        let model = ModelId(self.model.bytes().fold(2_166_136_261, fold));
+        sched::Candidate { backend: self.backend.id, model }
+    }
+}
+
+/// What a requested name leads to.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Who may serve it.
+    pub candidates: Vec<Candidate>,
+    /// Of the route that was taken, or the defaults.
+    pub deadlines: Deadlines,
 }
 
 /// Why a name has no candidates.
@@ -71,6 +93,7 @@ pub struct Rule {
     name: String,
     matches: Match,
     targets: Vec<Target>,
+    deadlines: Deadlines,
 }
 
 impl Rule {
@@ -78,7 +101,12 @@ impl Rule {
     ///
     /// # Errors
     /// What is wrong with the targets, in a sentence.
-    pub fn new(name: String, matches: Match, targets: Vec<Target>) -> Result<Self, String> {
+    pub fn new(
+        name: String,
+        matches: Match,
+        targets: Vec<Target>,
+        deadlines: Deadlines,
+    ) -> Result<Self, String> {
         if targets.is_empty() {
             return Err("targets: at least one is needed".to_owned());
         }
@@ -87,7 +115,7 @@ impl Rule {
                 pattern.check_template(&target.model).map_err(|fault| format!("targets: {fault}"))?;
             }
         }
-        Ok(Self { name, matches, targets })
+        Ok(Self { name, matches, targets, deadlines })
     }
 
     /// The model names at backends that `requested` becomes, in order; none when the rule does not match.
@@ -154,7 +182,7 @@ impl Table {
     ///
     /// # Errors
     /// [`NoRoute`].
-    pub fn candidates(&self, requested: &str, dialect: Dialect) -> Result<Vec<Candidate>, NoRoute> {
+    pub fn candidates(&self, requested: &str, dialect: Dialect) -> Result<Found, NoRoute> {
         let (found, rule) = self.find(requested);
         if found.is_empty() {
             return Err(NoRoute::Unknown { hint: self.hint(rule) });
@@ -175,7 +203,8 @@ impl Table {
             spoken.dedup();
             return Err(NoRoute::OtherDialect { spoken });
         }
-        Ok(candidates)
+        let deadlines = rule.map(|rule| rule.deadlines).unwrap_or_default();
+        Ok(Found { candidates, deadlines })
     }
 
     fn find(&self, requested: &str) -> (Vec<Holder>, Option<&Rule>) {

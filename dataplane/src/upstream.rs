@@ -14,14 +14,12 @@ use http_body_util::Full;
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
 use tokio::task::AbortHandle;
 
-use crate::provider::Base;
+use crate::{deadline::Passed, provider::Base};
 
 mod connect;
 
 pub use connect::Tls;
 
-/// Connecting, TLS included.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An idle connection is not used again after this, unless the server said `keep-alive: timeout`.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 /// Subtracted from what a server promises: llama.cpp closes after 5 s without a word.
@@ -38,8 +36,8 @@ pub enum UpstreamError {
     #[error("cannot connect: {0}")]
     Connect(String),
     /// Too slow to connect.
-    #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
-    ConnectTimeout,
+    #[error("{0}")]
+    ConnectTimeout(Passed),
     /// The connection broke before the head of an answer.
     #[error("the connection broke before an answer: {0}")]
     Broken(#[source] hyper::Error),
@@ -81,7 +79,7 @@ impl Pool {
         Rc::new(Self { idle: RefCell::default(), tls })
     }
 
-    /// Sends a request to `base` and waits for the head of the answer.
+    /// Sends a request to `base`, connecting within `connect_within`, and waits for the head of the answer.
     ///
     /// A connection that turns out to have been closed while it idled is replaced by a fresh one, once: the server has
     /// not answered anything on it.
@@ -92,6 +90,7 @@ impl Pool {
         self: &Rc<Self>,
         base: &Arc<Base>,
         request: &Request<Bytes>,
+        connect_within: Duration,
     ) -> Result<(Response<Incoming>, Wire), UpstreamError> {
         if let Some(mut wire) = self.take(base).await {
             match wire.sender.send_request(copy(request)).await {
@@ -101,14 +100,15 @@ impl Pool {
                 }
             }
         }
-        let mut wire = self.open(base).await?;
+        let mut wire = self.open(base, connect_within).await?;
         let answer = wire.sender.send_request(copy(request)).await.map_err(UpstreamError::Broken)?;
         Ok(answered(answer, wire))
     }
 
-    async fn open(&self, base: &Arc<Base>) -> Result<Wire, UpstreamError> {
-        let opened = tokio::time::timeout(CONNECT_TIMEOUT, connect::open(base, &self.tls)).await;
-        let (sender, task) = opened.map_err(|_| UpstreamError::ConnectTimeout)??;
+    async fn open(&self, base: &Arc<Base>, within: Duration) -> Result<Wire, UpstreamError> {
+        let opened = tokio::time::timeout(within, connect::open(base, &self.tls)).await;
+        let late = |_| UpstreamError::ConnectTimeout(Passed::connect(within));
+        let (sender, task) = opened.map_err(late)??;
         Ok(Wire { sender, task, base: base.clone(), idle_max: IDLE_MAX })
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::{
     config::{Parser, Snapshot},
+    deadline::Deadlines,
     route::NoRoute,
 };
 use proto::v1;
@@ -19,8 +20,11 @@ fn snapshot() -> Snapshot {
 fn show(snapshot: &Snapshot, name: &str, dialect: Dialect) -> String {
     match snapshot.table.candidates(name, dialect) {
         Ok(found) => {
-            let shown: Vec<String> =
-                found.iter().map(|found| format!("{}@{}", found.model, found.backend.name)).collect();
+            let shown: Vec<String> = found
+                .candidates
+                .iter()
+                .map(|found| format!("{}@{}", found.model, found.backend.name))
+                .collect();
             shown.join(" ")
         }
         Err(NoRoute::Unknown { .. }) => "unknown".to_owned(),
@@ -63,6 +67,43 @@ fn an_unknown_name_says_what_there_is() {
         panic!("dead-end is served")
     };
     assert!(hint.contains("dead-end"), "{hint}");
+}
+
+#[test]
+fn deadlines_are_those_of_the_route_that_is_taken() {
+    let snapshot: v1::Snapshot = proto::from_yaml(
+        "Snapshot",
+        r#"
+backends: [{name: box, url: "http://127.0.0.1:9", slots: 1, dialects: [OPENAI_CHAT], models: [{name: m}]}]
+routes:
+- {name: fast, exact: fast, targets: [{model: m}], deadlines: {connect: 0.5s, total: 90s}}
+- {name: all, pattern: ".*", targets: [{model: m}]}
+"#,
+    )
+    .expect("given");
+    let snapshot = Parser::new(10, true).parse(&snapshot).expect("given");
+    let of = |name: &str| snapshot.table.candidates(name, Dialect::OpenaiChat).expect("found").deadlines;
+    let fast = Deadlines {
+        connect: Duration::from_millis(500),
+        total: Duration::from_secs(90),
+        ..Deadlines::default()
+    };
+    assert_eq!((of("fast"), of("m"), of("x")), (fast, Deadlines::default(), Deadlines::default()));
+}
+
+#[test]
+fn a_deadline_of_no_time_is_refused() {
+    let deadlines = v1::Deadlines { connect: Some(proto::span(0)), ..v1::Deadlines::default() };
+    let route = v1::Route {
+        name: "r".to_owned(),
+        r#match: Some(v1::route::Match::Exact("x".to_owned())),
+        targets: vec![v1::Target::default()],
+        deadlines: Some(deadlines),
+        ..Default::default()
+    };
+    let raw = v1::Snapshot { routes: vec![route], ..Default::default() };
+    let said = Parser::new(10, true).parse(&raw).expect_err("no time");
+    assert_eq!(said, ["routes[r]: deadlines.connect: 0 is not allowed: more than zero"]);
 }
 
 fn refused(pattern: &str, template: &str) -> String {

@@ -1,11 +1,14 @@
 //! The wire contract of the product: generated types, the descriptor, and the JSON and YAML form of both.
 
 mod form;
+mod time;
 
 pub use form::{
     FieldFault, FormError, from_json, from_value, from_yaml, to_json, to_json_value, to_yaml, value_of_json,
     value_of_yaml,
 };
+pub use prost_types::Duration;
+pub use time::{TimeError, millis, span};
 
 /// `llmbalancer.v1`, generated at build time.
 pub mod v1 {

@@ -321,6 +321,7 @@ impl Ledger {
                 health.let_go(ticket);
                 health.limit(self.now + rest, Cause::Fault(fault));
             }
+            Fault::Slow => health.let_go(ticket),
             _ => health.fail(held.era, self.now, Cause::Fault(fault)),
         }
         if sent {

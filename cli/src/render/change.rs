@@ -2,7 +2,7 @@
 
 use proto::v1::{AppliedResource, Backend, Route, applied_resource::Outcome};
 
-use super::{matcher, plain, table, target};
+use super::{deadlines, matcher, plain, table, target};
 use crate::words;
 
 /// The fields of a backend that an operator sets, by the names of the flags.
@@ -30,6 +30,7 @@ fn route_fields(route: &Route) -> Vec<(&'static str, String)> {
         ("matches", matcher(route)),
         ("to", route.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
         ("precedence", route.precedence.to_string()),
+        ("deadlines", deadlines(route)),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Golden tables.
 
 use proto::v1::{
-    AppliedResource, BackendLoad, DataPlane, Dialect, Health, Kind, Load, StatusResponse, Version,
+    AppliedResource, BackendLoad, DataPlane, Deadlines, Dialect, Health, Kind, Load, StatusResponse, Version,
     applied_resource::Outcome,
 };
 
@@ -141,12 +141,13 @@ fn routes_in_order() {
         r#match: Some(route::Match::Pattern("^(.*)-latest$".to_owned())),
         precedence: 7,
         targets: vec![Target { model: "$1".to_owned(), backend: String::new() }],
+        deadlines: Some(Deadlines { total: Some(proto::span(90_000)), ..Deadlines::default() }),
         revision: 6,
     };
     let expect = "\
-NAME    MATCHES          TO                         PRECEDENCE  REVISION
-fast    gpt-4o           qwen3:8b, llama3.2:3b@lab  0           4
-latest  /^(.*)-latest$/  $1                         7           6
+NAME    MATCHES          TO                         PRECEDENCE  DEADLINES  REVISION
+fast    gpt-4o           qwen3:8b, llama3.2:3b@lab  0           default    4
+latest  /^(.*)-latest$/  $1                         7           total 90s  6
 ";
     assert_eq!(routes(&[fast(), pattern]), expect);
 }

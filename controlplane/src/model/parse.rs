@@ -6,8 +6,8 @@ use proto::v1;
 use wire::{Dialect, Pattern};
 
 use super::{
-    Backend, BaseUrl, Config, Credential, Fault, Kind, Matcher, Name, PRIORITY_MAX, Route, SLOTS_MAX,
-    TARGETS_MAX, TEXT_BYTES_MAX, Target,
+    Backend, BaseUrl, Config, Credential, Deadlines, Fault, Kind, Matcher, Name, PRIORITY_MAX, Route,
+    SLOTS_MAX, TARGETS_MAX, TEXT_BYTES_MAX, Target,
 };
 
 /// Faults that one answer names at most.
@@ -243,7 +243,33 @@ fn route_at(given: &v1::Route, at: &str, faults: &mut Vec<Fault>) -> Option<Rout
     for (at, one) in given.targets.iter().take(TARGETS_MAX).enumerate() {
         targets.extend(target(&mut read, at, one, pattern.as_ref(), matcher.as_ref()));
     }
-    Some(Route { name: name?, matcher: matcher?, precedence, targets })
+    let deadlines = deadlines(&mut read, &given.deadlines.unwrap_or_default());
+    Some(Route { name: name?, matcher: matcher?, precedence, targets, deadlines })
+}
+
+fn deadlines(read: &mut Reader<'_>, given: &v1::Deadlines) -> Deadlines {
+    let mut one = |field: &str, span: &Option<proto::Duration>, (least, most): (u64, u64)| {
+        let allowed = format!("whole milliseconds from {} s to {} s", seconds(least), seconds(most));
+        let problem = match proto::millis(span.as_ref()?) {
+            Ok(ms) if (least..=most).contains(&ms) => return Some(ms),
+            Ok(ms) => format!("{} s is not allowed: {allowed}", seconds(ms)),
+            Err(problem) => format!("{problem}: {allowed}"),
+        };
+        read.fault(&format!("deadlines.{field}"), problem);
+        None
+    };
+    Deadlines {
+        connect_ms: one("connect", &given.connect, Deadlines::CONNECT_MS),
+        first_token_ms: one("first_token", &given.first_token, Deadlines::FIRST_TOKEN_MS),
+        between_tokens_ms: one("between_tokens", &given.between_tokens, Deadlines::BETWEEN_TOKENS_MS),
+        total_ms: one("total", &given.total, Deadlines::TOTAL_MS),
+    }
+}
+
+/// Milliseconds as seconds, without idle zeros.
+fn seconds(ms: u64) -> String {
+    let text = format!("{}.{:03}", ms / 1000, ms % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn target(

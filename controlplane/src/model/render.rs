@@ -3,7 +3,7 @@
 use proto::v1;
 use wire::Dialect;
 
-use super::{Backend, Health, Kind, Matcher, Model, Observed, Record, Route};
+use super::{Backend, Deadlines, Health, Kind, Matcher, Model, Observed, Record, Route};
 
 /// A kind; `None`: unspecified.
 #[must_use]
@@ -97,6 +97,17 @@ pub fn status(observed: &Observed, slots: (u32, bool)) -> v1::BackendStatus {
     }
 }
 
+/// None where nothing is set.
+fn deadlines(set: &Deadlines) -> Option<v1::Deadlines> {
+    let rendered = v1::Deadlines {
+        connect: set.connect_ms.map(proto::span),
+        first_token: set.first_token_ms.map(proto::span),
+        between_tokens: set.between_tokens_ms.map(proto::span),
+        total: set.total_ms.map(proto::span),
+    };
+    (rendered != v1::Deadlines::default()).then_some(rendered)
+}
+
 /// A route.
 #[must_use]
 pub fn route(record: &Record<Route>) -> v1::Route {
@@ -116,6 +127,7 @@ pub fn route(record: &Record<Route>) -> v1::Route {
                 backend: target.backend.as_ref().map(ToString::to_string).unwrap_or_default(),
             })
             .collect(),
+        deadlines: deadlines(&route.deadlines),
         revision: record.revision,
     }
 }

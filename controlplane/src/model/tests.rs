@@ -144,6 +144,12 @@ fn all_faults_at_once_with_their_places() {
             v1::Route {
                 r#match: Some(v1::route::Match::Pattern("^(.*)$".to_owned())),
                 targets: vec![v1::Target { model: "$2".to_owned(), backend: String::new() }],
+                deadlines: Some(v1::Deadlines {
+                    connect: Some(proto::span(60_001)),
+                    first_token: Some(proto::span(0)),
+                    between_tokens: Some(proto::Duration { seconds: 1, nanos: 1 }),
+                    total: Some(proto::Duration { seconds: -1, nanos: 0 }),
+                }),
                 ..route_to("q", "", "")
             },
         ],
@@ -167,10 +173,14 @@ fn all_faults_at_once_with_their_places() {
         "routes[p].pattern: the pattern is not a regular expression",
         "routes[p].targets[0].backend: \"No Name\" is not allowed",
         "routes[q].targets[0].model: the template uses ${2}",
+        "routes[q].deadlines.connect: 60.001 s is not allowed: whole milliseconds from 0.01 s to 60 s",
+        "routes[q].deadlines.first_token: 0 s is not allowed: whole milliseconds from 0.1 s to 3600 s",
+        "routes[q].deadlines.between_tokens: finer than a millisecond: whole milliseconds from 0.1 s",
+        "routes[q].deadlines.total: not a time from zero on: whole milliseconds from 0.1 s to 86400 s",
     ] {
         assert!(lines.iter().any(|line| line.starts_with(want)), "{want}\n-- is not in\n{text}");
     }
-    assert_eq!(lines.len(), 15, "{text}");
+    assert_eq!(lines.len(), 19, "{text}");
     assert!(!text.contains("sk-secret"), "{text}");
 }
 
@@ -210,7 +220,9 @@ fn what_is_rendered_is_parsed_back() {
     let record = Record { revision: 3, value: backend.clone() };
     let rendered = render::backend(&record, &Observed::default(), (8, false));
     assert_eq!(parse::backend(Some(rendered)).unwrap(), backend);
-    let route = route("r", "x", "full");
+    let deadlines = v1::Deadlines { connect: Some(proto::span(20)), ..v1::Deadlines::default() };
+    let full = v1::Route { deadlines: Some(deadlines), ..route_to("r", "x", "full") };
+    let route = parse::route(Some(full)).unwrap();
     let rendered = render::route(&Record { revision: 4, value: route.clone() });
     assert_eq!(rendered.revision, 4);
     assert_eq!(parse::route(Some(rendered)).unwrap(), route);

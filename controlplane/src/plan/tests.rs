@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{check::check, *};
-use crate::model::{Change, Matcher, Target};
+use crate::model::{Change, Deadlines, Matcher, Target};
 
 fn backend(name: &str, url: &str) -> Backend {
     Backend {
@@ -41,6 +41,7 @@ fn desired() -> Desired {
             matcher: Matcher::Pattern("^(.*)-latest$".to_owned()),
             precedence: 0,
             targets: vec![target],
+            deadlines: Deadlines::default(),
         }))
         .unwrap();
     desired

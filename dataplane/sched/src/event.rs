@@ -78,6 +78,8 @@ pub enum Fault {
     Reset,
     /// Nothing came in time.
     Timeout,
+    /// No content came in time, but the server gave signs of life; no failure of it.
+    Slow,
     /// The status said that the server failed.
     Status,
     /// The server asked to be left alone for a while; no failure of it.

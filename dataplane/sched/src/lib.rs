@@ -2,6 +2,7 @@
 
 mod breaker;
 mod choose;
+mod estimate;
 mod event;
 mod fleet;
 mod ids;
@@ -19,6 +20,7 @@ pub use breaker::{
     BREAKER_WAIT_MAX, BREAKER_WINDOW, BREAKER_WINDOW_AGE, BREAKER_WINDOW_MIN, LIMITED_REST_MIN,
 };
 pub use choose::INPUT_MARGIN_PERCENT;
+pub use estimate::{ESTIMATES_MAX, PREFILL_TOKENS_MIN};
 pub use event::{Arrival, CANDIDATES_MAX, Candidate, Class, Decision, Event, Fault, Outcome, Refusal, Usage};
 pub use fleet::{Backend, Fleet, SLOTS_MAX};
 pub use ids::{BackendId, Key, ModelId, SlotId, TicketId};

@@ -10,7 +10,7 @@ use crate::retry::Budget;
 use crate::slots::{Failed, Slots};
 use crate::{
     Arrival, BREAKER_WAIT_MAX, BackendId, BackendView, Decision, Event, Fault, Fleet, Moment, Outcome,
-    Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, View,
+    Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, Usage, View,
 };
 
 /// The scheduling core. The same seed and events give the same decisions.
@@ -57,13 +57,12 @@ impl Scheduler {
                 self.fill(std::mem::take(&mut freed), out);
                 freed.extend(self.fail(ticket, fault, sent, out));
             }
-            // what it cost is for estimates, which this core does not make
-            Event::Finish { ticket, outcome, usage: _ } => {
-                freed.extend(self.slots.finish(ticket, outcome, self.now));
+            Event::Finish { ticket, outcome, usage } => {
+                freed.extend(self.slots.finish(ticket, outcome, usage, self.now));
             }
             Event::Cancel { ticket } => match self.queue.number(ticket) {
                 Some(number) => drop(self.queue.take(number)),
-                None => freed.extend(self.slots.finish(ticket, Outcome::Unsent, self.now)),
+                None => freed.extend(self.slots.finish(ticket, Outcome::Unsent, Usage::default(), self.now)),
             },
             Event::Observe { backend, idle } => {
                 if idle && self.slots.idle(backend) {
@@ -135,6 +134,12 @@ impl Scheduler {
         let eligible = self.queue.eligible(number)?;
         let position = self.queue.rivals(&eligible, Some(number));
         Some(Outlook { position, expected: turn(&eligible, &self.slots, position, self.now) })
+    }
+
+    /// Uncached prompt tokens that the backend of a started ticket reads in a second for its model, as measured;
+    /// `None` where nothing is.
+    pub fn prefill_tps(&self, ticket: TicketId) -> Option<u32> {
+        self.slots.prefill_tps(ticket)
     }
 
     fn expire(&mut self, out: &mut Vec<Decision>) {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::breaker::Switch;
+use crate::choose::named;
+use crate::estimate::Estimate;
 use crate::pace::Pace;
 use crate::queue::Ticket;
 use crate::{
-    BREAKER_REST_MAX, Backend, BackendId, Cause, Fault, Fleet, LIMITED_REST_MIN, Moment, Outcome, SLOTS_MAX,
-    SlotId, TicketId,
+    BREAKER_REST_MAX, Backend, BackendId, Cause, Fault, Fleet, LIMITED_REST_MIN, ModelId, Moment, Outcome,
+    SLOTS_MAX, SlotId, TicketId, Usage,
 };
 
 /// One backend's slots. It outlives the backend's place in the fleet until the last slot is back.
@@ -89,7 +91,16 @@ struct Run {
     since: Moment,
     /// Of the backend's breaker.
     era: u32,
-    streaming: bool,
+    /// When the first content passed.
+    first: Option<Moment>,
+}
+
+impl Run {
+    fn place(&self) -> Option<(BackendId, ModelId)> {
+        let arrival = &self.ticket.arrival;
+        let (candidate, _) = named(arrival, self.backend)?;
+        Some((self.backend, arrival.candidates[usize::from(candidate)].model))
+    }
 }
 
 /// An attempt that failed.
@@ -107,6 +118,7 @@ pub(crate) struct Slots {
     runs: BTreeMap<TicketId, Run>,
     cooling: BTreeSet<(Moment, BackendId, SlotId)>,
     rests: BTreeSet<(Moment, BackendId)>,
+    estimate: Estimate,
 }
 
 /// What an adopted fleet asks of those who wait.
@@ -126,6 +138,7 @@ impl Slots {
             runs: BTreeMap::new(),
             cooling: BTreeSet::new(),
             rests: BTreeSet::new(),
+            estimate: Estimate::default(),
         }
     }
 
@@ -150,6 +163,11 @@ impl Slots {
         self.runs.len()
     }
 
+    /// Tokens that the backend of a running request reads in a second, where measured.
+    pub(crate) fn prefill_tps(&self, ticket: TicketId) -> Option<u32> {
+        self.estimate.prefill_tps(self.runs.get(&ticket)?.place()?)
+    }
+
     /// When the first cooling slot comes free or the first rest ends, by itself.
     pub(crate) fn next_change(&self) -> Option<Moment> {
         let cooled = self.cooling.first().map(|(until, _, _)| *until);
@@ -164,27 +182,39 @@ impl Slots {
         let era = room.switch.start();
         ticket.tried.push(backend);
         let id = ticket.arrival.ticket;
-        self.runs.insert(id, Run { ticket, backend, slot, since: now, era, streaming: false });
+        self.runs.insert(id, Run { ticket, backend, slot, since: now, era, first: None });
         slot
     }
 
     /// The first content passed by; the answer is the backend when that ended its trial.
     pub(crate) fn first_token(&mut self, ticket: TicketId, now: Moment) -> Option<BackendId> {
-        let run = self.runs.get_mut(&ticket).filter(|run| !run.streaming)?;
+        let run = self.runs.get_mut(&ticket).filter(|run| run.first.is_none())?;
         let room = self.rooms.get_mut(&run.backend).expect("a room stays while a request runs in it");
-        run.streaming = true;
+        run.first = Some(now);
         room.streaming += 1;
         room.switch.succeed(run.era, now).then_some(run.backend)
     }
 
     /// Ends a request; the answer is its backend, which may have a free slot now.
-    pub(crate) fn finish(&mut self, ticket: TicketId, outcome: Outcome, now: Moment) -> Option<BackendId> {
+    pub(crate) fn finish(
+        &mut self,
+        ticket: TicketId,
+        outcome: Outcome,
+        usage: Usage,
+        now: Moment,
+    ) -> Option<BackendId> {
         let run = self.runs.remove(&ticket)?;
         let backend = run.backend;
+        if outcome == Outcome::Done
+            && let (Some(first), Some(place)) = (run.first, run.place())
+        {
+            let tokens = usage.prompt.unwrap_or(run.ticket.arrival.prompt_tokens);
+            self.estimate.prefilled(place, tokens, usage.cached, first.since(run.since));
+        }
         let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
         match outcome {
             // the first content said so already
-            Outcome::Done if run.streaming => {}
+            Outcome::Done if run.first.is_some() => {}
             Outcome::Done => drop(room.switch.succeed(run.era, now)),
             Outcome::Failed => room.switch.fail(run.era, Cause::Failed, now, self.seed, backend),
             Outcome::Aborted | Outcome::Unsent => room.switch.pass(run.era),
@@ -210,12 +240,14 @@ impl Slots {
             let rest = retry_after.unwrap_or(LIMITED_REST_MIN).clamp(LIMITED_REST_MIN, BREAKER_REST_MAX);
             room.switch.pass(run.era);
             room.switch.limit(cause, now + rest);
+        } else if fault == Fault::Slow {
+            room.switch.pass(run.era);
         } else {
             room.switch.fail(run.era, cause, now, self.seed, backend);
         }
         self.release(&run, sent, now);
         self.settle(backend);
-        Some(Failed { ticket: run.ticket, backend, streamed: run.streaming })
+        Some(Failed { ticket: run.ticket, backend, streamed: run.first.is_some() })
     }
 
     /// Frees the slots whose grace is over and ends the rests that are; the answer is their backends.
@@ -282,10 +314,10 @@ impl Slots {
 
     /// Gives a slot back or lets it cool; the answer is when it is free.
     fn release(&mut self, run: &Run, cut: bool, now: Moment) -> Moment {
-        let Run { backend, slot, streaming, .. } = *run;
+        let Run { backend, slot, first, .. } = *run;
         let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
         room.busy -= 1;
-        room.streaming -= u32::from(streaming);
+        room.streaming -= u32::from(first.is_some());
         let until = if cut { now + room.backend.release_grace } else { now };
         if until > now {
             room.cooling.insert(slot, until);
@@ -313,6 +345,7 @@ impl Slots {
         }
         if gone {
             self.rooms.remove(&backend);
+            self.estimate.forget(backend);
         }
     }
 }

@@ -106,6 +106,29 @@ fn the_control_plane_vouches_for_one_that_came_back() {
 }
 
 #[test]
+fn a_slow_one_that_lives_counts_for_nothing() {
+    check_after(
+        "a:1",
+        &failing(9, "slow"),
+        &[("? breaker a", "closed"), ("100 arrive 10 on a", "start 10 a0")],
+    );
+}
+
+#[test]
+fn a_trial_that_is_only_slow_leaves_the_next_one_to_try() {
+    check(
+        "a:2",
+        &[
+            ("0 arrive 1 on a", "start 1 a0"),
+            ("1 fail 1 connect", "refuse 1 exhausted 1"),
+            ("5000 arrive 2 on a", "start 2 a0"),
+            ("5001 arrive 3 on a", ""),
+            ("5002 fail 2 slow", "refuse 2 exhausted 1, start 3 a0"),
+        ],
+    );
+}
+
+#[test]
 fn a_limit_rests_without_counting() {
     check(
         "a:1,prio=1 b:1",

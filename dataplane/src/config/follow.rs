@@ -6,13 +6,15 @@ use std::{
 };
 
 use proto::v1::{self, follow_client::FollowClient, follow_down, follow_up};
-use sched::{Breaker, BreakerState, Cause, Fault};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
 use super::{Order, Parser, keep::Keeper, parse};
-use crate::serve::{Shared, stopped};
+use crate::{
+    dispatch::words,
+    serve::{Shared, stopped},
+};
 
 /// A first reconnect comes after about this long; each next one after twice as long.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -222,32 +224,15 @@ impl Follower {
             .filter_map(|(id, row)| {
                 let name = snapshot.backend(*id)?.name.to_string();
                 let in_flight = row.busy + row.cooling;
-                Some(v1::BackendLoad { name, in_flight, slots: row.slots, resting: resting(&row.breaker) })
+                Some(v1::BackendLoad {
+                    name,
+                    in_flight,
+                    slots: row.slots,
+                    resting: words::resting(&row.breaker),
+                })
             })
             .collect();
         v1::Load { queued: u32::try_from(view.waiting).unwrap_or(u32::MAX), backends }
-    }
-}
-
-/// Why the core sends a backend nothing, in words; empty where it does.
-#[must_use]
-pub fn resting(breaker: &Breaker) -> String {
-    let seconds = |span: sched::Span| span.0.div_ceil(1_000_000);
-    if breaker.limited.0 > 0 {
-        return format!("asked to be left alone for {} s more", seconds(breaker.limited));
-    }
-    let after = match breaker.cause {
-        Some(Cause::Fault(Fault::Connect)) => "failed connections",
-        Some(Cause::Fault(Fault::Reset)) => "broken connections",
-        Some(Cause::Fault(Fault::Timeout)) => "answers that did not come in time",
-        Some(Cause::Fault(Fault::Status)) => "answers that it failed",
-        Some(Cause::Fault(Fault::Answer | Fault::Limited { .. })) | Some(Cause::Failed) => "broken answers",
-        None => "failures",
-    };
-    match breaker.state {
-        BreakerState::Closed => String::new(),
-        BreakerState::Open => format!("rests {} s after {after}", seconds(breaker.rest)),
-        BreakerState::Trial => format!("gets one request at a time after {after}"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use proto::v1;
@@ -12,6 +13,7 @@ use wire::{Dialect, Pattern};
 
 use super::{Backend, Kind, Model, Secret, Snapshot, Version};
 use crate::{
+    deadline::Deadlines,
     provider::Base,
     route::{Match, Rule, Table, Target},
 };
@@ -176,7 +178,27 @@ fn rule(route: &v1::Route) -> Result<Rule, String> {
         model: target.model.clone(),
         backend: (!target.backend.is_empty()).then(|| target.backend.clone()),
     };
-    Rule::new(route.name.clone(), matches, route.targets.iter().map(target).collect())
+    let deadlines = deadlines(&route.deadlines.unwrap_or_default())?;
+    Rule::new(route.name.clone(), matches, route.targets.iter().map(target).collect(), deadlines)
+}
+
+/// What a route sets, and the defaults for the rest.
+fn deadlines(given: &v1::Deadlines) -> Result<Deadlines, String> {
+    let default = Deadlines::default();
+    let read = |field: &str, span: &Option<proto::Duration>, default| match span {
+        None => Ok(default),
+        Some(span) => match proto::millis(span) {
+            Ok(0) => Err(format!("deadlines.{field}: 0 is not allowed: more than zero")),
+            Ok(ms) => Ok(Duration::from_millis(ms)),
+            Err(problem) => Err(format!("deadlines.{field}: {problem}")),
+        },
+    };
+    Ok(Deadlines {
+        connect: read("connect", &given.connect, default.connect)?,
+        first_token: read("first_token", &given.first_token, default.first_token)?,
+        between_tokens: read("between_tokens", &given.between_tokens, default.between_tokens)?,
+        total: read("total", &given.total, default.total)?,
+    })
 }
 
 fn credential(text: &str) -> Result<Option<Secret>, String> {

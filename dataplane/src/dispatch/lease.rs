@@ -59,6 +59,7 @@ impl Waiting {
             ticket: self.ticket,
             outcome: Outcome::Unsent,
             usage: Usage::default(),
+            prefill_tps: grant.prefill_tps,
             held: true,
         };
         Ok((lease, grant))
@@ -86,10 +87,17 @@ pub struct Lease {
     pub outcome: Outcome,
     /// What the server reported.
     pub usage: Usage,
+    prefill_tps: Option<u32>,
     held: bool,
 }
 
 impl Lease {
+    /// At which the backend reads prompts to this model, in tokens a second, where measured.
+    #[must_use]
+    pub fn prefill_tps(&self) -> Option<u32> {
+        self.prefill_tps
+    }
+
     /// The attempt failed before any content: gives the slot back and asks for another elsewhere.
     #[must_use]
     pub fn fail(mut self, fault: Fault, sent: bool) -> Waiting {

@@ -3,12 +3,11 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use sched::BreakerState;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{Shared, stopped};
-use crate::config::follow::resting;
+use crate::dispatch::words;
 
 /// Binds and serves until `stop` says so, on the runtime of the caller: a scrape never delays a byte.
 ///
@@ -51,14 +50,6 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> ([(&'static str, &'static
     ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
 }
 
-fn state(breaker: BreakerState) -> &'static str {
-    match breaker {
-        BreakerState::Closed => "closed",
-        BreakerState::Open => "open",
-        BreakerState::Trial => "trial",
-    }
-}
-
 async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let snapshot = shared.snapshot.load();
     let view = shared.dispatch.view();
@@ -75,8 +66,9 @@ async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
                 "slots": row.map(|row| row.slots),
                 "busy": row.map(|row| row.busy),
                 "cooling": row.map(|row| row.cooling),
-                "breaker": row.map(|row| state(row.breaker.state)),
-                "resting": row.map(|row| resting(&row.breaker)),
+                "breaker": row.map(|row| words::state(&row.breaker)),
+                "failed": row.filter(|row| row.breaker.cause.is_some()).map(|row| words::cause(&row.breaker)),
+                "resting": row.map(|row| words::resting(&row.breaker)),
                 "asked_for_rest": row.map(|row| row.breaker.limited.0 > 0),
             })
         })

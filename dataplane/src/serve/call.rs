@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use sched::Refusal;
+use tokio::time::Instant;
 use wire::{Ask, Dialect, Fault, Framing, Operation};
 
 use super::{
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::{
     config::Snapshot,
-    route::{Candidate, NoRoute},
+    deadline::Time,
+    route::{Candidate, Found, NoRoute},
 };
 
 mod attempt;
@@ -111,8 +113,8 @@ async fn serve(
     let framing = wire::framing(operation, ask.stream, head.uri.query());
     let call = Call { operation, head, body, ask, framing, _held: held };
     let snapshot = worker.shared.snapshot.load_full();
-    let candidates = match snapshot.table.candidates(&call.ask.model, operation.dialect()) {
-        Ok(candidates) => candidates,
+    let found = match snapshot.table.candidates(&call.ask.model, operation.dialect()) {
+        Ok(found) => found,
         // Ollama's clients ask for every model that they saw listed, whoever serves it.
         Err(NoRoute::OtherDialect { .. }) if operation == Operation::OllamaShow => {
             return local::show(&snapshot, &call.ask.model);
@@ -121,10 +123,10 @@ async fn serve(
     };
     let run = Run { worker: worker.clone(), inquiry: inquiry.clone() };
     if !operation.takes_slot() {
-        return light(&run, &call, &snapshot, &candidates).await;
+        return light(&run, &call, &snapshot, &found).await;
     }
     let voice = late::Voice::of(&run, &call);
-    let mut work: Work = Box::pin(heavy(run, call, snapshot, candidates));
+    let mut work: Work = Box::pin(heavy(run, call, snapshot, found));
     let Some(voice) = voice else { return work.await };
     match tokio::time::timeout(worker.shared.limits.stream_wait, &mut work).await {
         Ok(answered) => answered,
@@ -148,15 +150,11 @@ fn no_route(model: &str, dialect: Dialect, none: NoRoute) -> Fault {
 }
 
 /// A call that occupies no engine: the usable candidates in order, until one answers.
-async fn light(
-    run: &Run,
-    call: &Call,
-    snapshot: &Snapshot,
-    candidates: &[Candidate],
-) -> Result<Response<Body>, Fault> {
+async fn light(run: &Run, call: &Call, snapshot: &Snapshot, found: &Found) -> Result<Response<Body>, Fault> {
+    let time = Time { deadlines: found.deadlines, began: Instant::now() };
     let mut last = Err(refusal(&call.ask.model, &Refusal::Unhealthy));
-    for chosen in place::usable(snapshot, candidates)?.into_iter().take(TRIES_MAX) {
-        match attempt::attempt(run, call, chosen, None).await {
+    for chosen in place::usable(snapshot, &found.candidates)?.into_iter().take(TRIES_MAX) {
+        match attempt::attempt(run, call, chosen, None, time).await {
             Ok(response) => return Ok(estimated(call, response.status()).unwrap_or(response)),
             Err(failure) => {
                 last = failure.answer;
@@ -187,16 +185,13 @@ fn estimated(call: &Call, status: StatusCode) -> Option<Response<Body>> {
 }
 
 /// A call that takes a slot: on one backend after another as the core places it, until one answers or it is enough.
-async fn heavy(
-    run: Run,
-    call: Call,
-    snapshot: Arc<Snapshot>,
-    candidates: Vec<Candidate>,
-) -> Result<Response<Body>, Fault> {
-    let Placed { candidates, chosen, mut lease } = place::first(&run, &call, snapshot, candidates).await?;
+async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> Result<Response<Body>, Fault> {
+    let Placed { found, chosen, mut lease } = place::first(&run, &call, snapshot, found).await?;
+    let Found { candidates, deadlines } = found;
     let mut chosen = candidates.get(chosen).ok_or(Fault::Internal)?;
+    let time = Time { deadlines, began: Instant::now() };
     loop {
-        let mut failure = match attempt::attempt(&run, &call, chosen, Some(lease)).await {
+        let mut failure = match attempt::attempt(&run, &call, chosen, Some(lease), time).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };

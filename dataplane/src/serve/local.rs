@@ -114,7 +114,7 @@ fn lead(snapshot: &Snapshot, alias: &str) -> Option<Candidate> {
     Dialect::ALL
         .iter()
         .filter_map(|dialect| snapshot.table.candidates(alias, *dialect).ok())
-        .flatten()
+        .flat_map(|found| found.candidates)
         .find(|candidate| usable(&candidate.backend))
 }
 

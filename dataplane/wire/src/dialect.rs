@@ -136,6 +136,19 @@ impl Operation {
         !matches!(self, Operation::CountTokens | Operation::GeminiCountTokens | Operation::OllamaShow)
     }
 
+    /// Whether the answer is written token by token.
+    pub const fn generates(self) -> bool {
+        let embeds = matches!(
+            self,
+            Operation::Embeddings
+                | Operation::EmbedContent
+                | Operation::BatchEmbedContents
+                | Operation::OllamaEmbed
+                | Operation::OllamaEmbeddings
+        );
+        self.takes_slot() && !embeds
+    }
+
     /// The name used in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {

@@ -98,11 +98,11 @@ pub enum Fault {
         /// Its name.
         backend: String,
     },
-    /// The server is silent for too long.
+    /// A deadline of the route passed.
     UpstreamTimeout {
         /// Its name.
         backend: String,
-        /// What was waited for.
+        /// Which deadline, and how long it was.
         what: String,
     },
     /// The server broke the protocol or the connection.
@@ -213,7 +213,7 @@ impl Fault {
             Fault::NoBackend { model, reason, .. } => format!("no server for model \"{model}\": {reason}"),
             Fault::Spare => "another data plane serves this fleet; this one is a spare".to_owned(),
             Fault::UpstreamConnect { backend } => format!("backend {backend} cannot be reached"),
-            Fault::UpstreamTimeout { backend, what } => format!("backend {backend} timed out: {what}"),
+            Fault::UpstreamTimeout { backend, what } => format!("{what} passed on backend {backend}"),
             Fault::UpstreamBroken { backend, what } => format!("backend {backend} failed: {what}"),
             Fault::UpstreamAuth { backend } => {
                 format!("backend {backend} refuses the credential configured for it")

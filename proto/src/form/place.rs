@@ -9,6 +9,8 @@ use super::dynamic;
 const FAULTS_MAX: usize = 100;
 /// Characters of a wrong enum value that are repeated at most.
 const SHOWN_CHARS_MAX: usize = 64;
+/// A message that a text stands for.
+const DURATION: &str = "google.protobuf.Duration";
 
 /// A field that does not fit. Values are not repeated, save names of an enum: they could be secrets.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -95,7 +97,7 @@ fn field(
             }
         }
         (_, _) if field.is_list() => add(faults, path, format!("a list is needed, not {}", word(value))),
-        (_, Kind::Message(inner)) => message(&inner, value, path, faults),
+        (_, Kind::Message(inner)) if inner.full_name() != DURATION => message(&inner, value, path, faults),
         (_, _) => leaf(owner, field, value.clone(), value, path, faults),
     }
 }
@@ -122,15 +124,20 @@ fn said(field: &FieldDescriptor, value: &Value) -> String {
         (Kind::Enum(_), Value::Number(number)) => number.to_string(),
         // No number is a secret, and what stands where one is wanted is hardly ever one.
         (kind, Value::Number(number)) if is_number(&kind) => number.to_string(),
-        (kind, Value::String(text)) if is_number(&kind) => {
+        (kind, Value::String(text)) if is_number(&kind) || is_time(&kind) => {
             format!("{:?}", text.chars().take(SHOWN_CHARS_MAX).collect::<String>())
         }
+        (kind, Value::Number(number)) if is_time(&kind) => number.to_string(),
         (_, value) => word(value).to_owned(),
     }
 }
 
 fn is_number(kind: &Kind) -> bool {
     !matches!(kind, Kind::Enum(_) | Kind::Message(_) | Kind::String | Kind::Bytes | Kind::Bool)
+}
+
+fn is_time(kind: &Kind) -> bool {
+    matches!(kind, Kind::Message(inner) if inner.full_name() == DURATION)
 }
 
 /// Bounds that are narrower than the type, as the proto's comments state them.
@@ -172,6 +179,9 @@ fn wanted(field: &FieldDescriptor) -> String {
             "a whole number from -2147483648 to 2147483647".to_owned()
         }
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => "a whole number".to_owned(),
+        Kind::Message(inner) if inner.full_name() == DURATION => {
+            "seconds as a text, such as \"1.5s\"".to_owned()
+        }
         Kind::Message(inner) => format!("fields: {}", known(&inner)),
     }
 }

@@ -1,7 +1,7 @@
 //! The JSON and YAML form: equal, strict, with places.
 
 use super::*;
-use crate::v1;
+use crate::{span, v1};
 
 const YAML: &str = "
 backends:
@@ -50,6 +50,18 @@ fn what_is_written_is_read_back() {
     assert_eq!(value["backends"][1].get("priority"), None, "unset fields are left out");
     let version = v1::Version { lineage: String::new(), epoch: 1 << 60, seq: 0 };
     assert_eq!(to_json_value("Version", &version)["epoch"], 1_u64 << 60, "numbers stay numbers");
+}
+
+#[test]
+fn a_span_of_time_is_a_text() {
+    let config =
+        yaml("routes: [{name: r, exact: m, deadlines: {connect: 0.25s, firstToken: 120s}}]").unwrap();
+    let deadlines = config.routes[0].deadlines.unwrap();
+    assert_eq!((deadlines.connect, deadlines.first_token), (Some(span(250)), Some(span(120_000))));
+    assert_eq!(deadlines.total, None);
+    let value = to_json_value("Config", &config);
+    assert_eq!(value["routes"][0]["deadlines"]["connect"], "0.250s");
+    assert_eq!(yaml(&to_yaml("Config", &config)).unwrap(), config);
 }
 
 #[test]

@@ -64,7 +64,9 @@ fn serve(mut snapshot: v1::Snapshot, alone: bool) {
         snapshot.backends.iter().flat_map(|backend| backend.models.iter().map(|model| model.name.as_str()));
     for name in names.chain(models).chain(["", "m"]) {
         for dialect in Dialect::ALL {
-            for candidate in parsed.table.candidates(name, dialect).unwrap_or_default() {
+            for candidate in
+                parsed.table.candidates(name, dialect).into_iter().flat_map(|found| found.candidates)
+            {
                 let speaks = candidate.backend.dialects.contains(&dialect);
                 assert!(speaks, "{name} goes to a server of another dialect");
             }

@@ -16,6 +16,8 @@ pub enum Mood {
     Drops,
     /// It takes requests, works on them and says nothing.
     Hangs,
+    /// It takes requests and works on them for longer than anybody waits, but says that it lives.
+    Crawls,
     /// It answers with a status of its own fault.
     Errs,
     /// It begins with an error what should be a stream.
@@ -35,6 +37,7 @@ impl Mood {
             Mood::Deaf => Some((Fault::Connect, false)),
             Mood::Drops => Some((Fault::Reset, true)),
             Mood::Hangs => Some((Fault::Timeout, true)),
+            Mood::Crawls => Some((Fault::Slow, true)),
             Mood::Errs => Some((Fault::Status, false)),
             Mood::Babbles => Some((Fault::Answer, false)),
             Mood::Limits(retry_after) => Some((Fault::Limited { retry_after }, false)),

@@ -194,7 +194,16 @@ impl Story {
     fn draw_mood(&mut self) -> Happening {
         let backend = BackendId(self.chance.below(BACKENDS_MAX) as u32);
         let limits = Mood::Limits(self.chance.pick(&[None, Some(Span::ZERO), Some(Span::from_secs(90))]));
-        let bad = [Mood::Slow, Mood::Deaf, Mood::Drops, Mood::Hangs, Mood::Errs, Mood::Babbles, limits];
+        let bad = [
+            Mood::Slow,
+            Mood::Deaf,
+            Mood::Drops,
+            Mood::Hangs,
+            Mood::Crawls,
+            Mood::Errs,
+            Mood::Babbles,
+            limits,
+        ];
         let mood = if self.chance.percent(50) { Mood::Well } else { self.chance.pick(&bad) };
         Happening::Turn(backend, mood)
     }

@@ -2,8 +2,8 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab tokens 50 until 100`, `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `fail 1 connect|reset|timeout|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `close`,
-//! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`.
+//! `done 1 prompt=900 cached=100`, `fail 1 connect|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `close`,
+//! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`.
 
 use std::collections::BTreeMap;
 use std::str::SplitWhitespace;
@@ -87,7 +87,16 @@ fn tell(core: &mut Scheduler, arrivals: &mut BTreeMap<TicketId, Arrival>, step: 
 fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
     let finish = |words: &mut SplitWhitespace, outcome| {
         let ticket = TicketId(number(words));
-        Event::Finish { ticket, outcome, usage: Usage::default() }
+        let mut usage = Usage::default();
+        for (what, count) in words.filter_map(|word| word.split_once('=')) {
+            let count = Some(count.parse().unwrap());
+            match what {
+                "prompt" => usage.prompt = count,
+                "cached" => usage.cached = count,
+                _ => panic!("usage {what}"),
+            }
+        }
+        Event::Finish { ticket, outcome, usage }
     };
     match verb {
         "arrive" => Event::Arrive(read_arrival(words)),
@@ -117,6 +126,7 @@ fn read_fault(word: &str) -> Fault {
         "connect" => Fault::Connect,
         "reset" => Fault::Reset,
         "timeout" => Fault::Timeout,
+        "slow" => Fault::Slow,
         "status" => Fault::Status,
         "answer" => Fault::Answer,
         "limited" => limited(None),
@@ -208,6 +218,10 @@ fn ask(core: &Scheduler, question: &str) -> String {
         "outlook" => {
             let outlook = core.outlook(TicketId(number(&mut words)));
             outlook.map_or("none".into(), |it| format!("{} in {}", it.position, it.expected.0 / 1000))
+        }
+        "prefill" => {
+            let tps = core.prefill_tps(TicketId(number(&mut words)));
+            tps.map_or("none".into(), |tps| tps.to_string())
         }
         "retries" => core.view().retries.to_string(),
         "breaker" => {

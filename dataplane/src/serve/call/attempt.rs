@@ -1,17 +1,19 @@
 //! One attempt at one backend, up to its first content: until then the client has seen nothing, and another may follow.
 
-use std::time::Duration;
+use std::{cell::Cell, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, response::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use sched::{Outcome, Span};
+use tokio::time::Instant;
 use wire::{Fault, First, Framing, Tap};
 
 use super::{super::Body, Call, Run, request};
 use crate::{
     config::Backend,
+    deadline::{Burden, Name, Passed, Time, Watch},
     dispatch::Lease,
     provider,
     relay::{Passage, Relay, Start},
@@ -19,10 +21,6 @@ use crate::{
     upstream::{UpstreamError, Wire},
 };
 
-/// For the first content, before the prompt's length is counted: a large model may have to be loaded.
-const FIRST_CONTENT_BASE: Duration = Duration::from_secs(300);
-/// A server that reads its prompt slower than this is given up, in tokens a second.
-const PREFILL_TPS_MIN: u32 = 20;
 /// Bytes of a stream held back in search of its first content.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 /// A longer answer in one piece is relayed before its end is known.
@@ -51,20 +49,15 @@ pub struct Failure {
     pub lease: Option<Lease>,
 }
 
-/// The bounds of one attempt.
-fn first_content_within(call: &Call) -> Duration {
-    FIRST_CONTENT_BASE + Duration::from_secs(u64::from(call.ask.prompt_tokens / PREFILL_TPS_MIN))
-}
-
-/// Sends `call` to `chosen` and waits for the first content of the answer.
+/// Sends `call`, which has so much `time`, to `chosen` and waits for the first content of the answer.
 pub async fn attempt(
     run: &Run,
     call: &Call,
     chosen: &Candidate,
     mut lease: Option<Lease>,
+    time: Time,
 ) -> Result<Response<Body>, Failure> {
     let backend = &chosen.backend;
-    let name = || backend.name.to_string();
     let (request, strip) = match request::build(call, chosen) {
         Ok(built) => built,
         Err(fault) => {
@@ -81,18 +74,15 @@ pub async fn attempt(
     if let Some(lease) = &mut lease {
         lease.outcome = Outcome::Aborted;
     }
-    let begun = async {
-        let (answer, wire) =
-            run.worker.pool.send(&backend.base, &request).await.map_err(|error| unsent(backend, &error))?;
-        begin(call, backend, answer, wire).await
+    let burden = Burden {
+        prompt_tokens: call.ask.prompt_tokens,
+        prefill_tps: lease.as_ref().and_then(Lease::prefill_tps),
+        whole: (call.framing == Framing::Whole && call.operation.generates()).then_some(call.ask.max_output),
     };
-    let within = first_content_within(call);
-    let begun = tokio::time::timeout(within, begun).await.unwrap_or_else(|_| {
-        let what = format!("no content within {} s", within.as_secs());
-        Err(Failed::of(sched::Fault::Timeout, Fault::UpstreamTimeout { backend: name(), what }))
-    });
+    let mut watch = Watch::new(time, &burden);
+    let begun = exchange(run, call, backend, &request, time, &mut watch).await;
     match begun {
-        Ok(begun) => Ok(relayed(run, call, chosen, begun, lease, strip)),
+        Ok(begun) => Ok(relayed(run, call, chosen, begun, watch, lease, strip)),
         Err(failed) => Err(Failure {
             cause: failed.cause,
             sent: failed.sent,
@@ -107,6 +97,44 @@ pub async fn attempt(
             lease,
         }),
     }
+}
+
+/// Sends and waits within the deadlines.
+async fn exchange(
+    run: &Run,
+    call: &Call,
+    backend: &Backend,
+    request: &Request<Bytes>,
+    time: Time,
+    watch: &mut Watch,
+) -> Result<Begun, Box<Failed>> {
+    let heard = Cell::new(None);
+    let connect = time.deadlines.connect;
+    let mut begun = pin!(async {
+        let sent = run.worker.pool.send(&backend.base, request, connect).await;
+        let (answer, wire) = sent.map_err(|error| unsent(backend, &error))?;
+        begin(call, backend, answer, wire, &heard).await
+    });
+    let either = poll_fn(|cx| match begun.as_mut().poll(cx) {
+        Poll::Ready(begun) => Poll::Ready(Ok(begun)),
+        Poll::Pending => watch.poll(cx).map(Err),
+    });
+    match either.await {
+        Ok(begun) => begun,
+        Err(passed) => Err(late(backend, &passed, watch.lives(heard.get()))),
+    }
+}
+
+/// A deadline passed before any content; whether the server `lives` all the same.
+fn late(backend: &Backend, passed: &Passed, lives: bool) -> Box<Failed> {
+    let fault = Fault::UpstreamTimeout { backend: backend.name.to_string(), what: passed.to_string() };
+    let cause = match passed.name {
+        // No other try could be in time, and the server may be slow in its right.
+        Name::Total => None,
+        _ if lives => Some(sched::Fault::Slow),
+        _ => Some(sched::Fault::Timeout),
+    };
+    Box::new(Failed { cause, sent: true, what: fault.message(), answer: Answer::Fault(fault) })
 }
 
 /// A failure without what the caller knows.
@@ -133,13 +161,15 @@ impl Failed {
 
 fn unsent(backend: &Backend, error: &UpstreamError) -> Box<Failed> {
     let name = backend.name.to_string();
+    let unreached = |fault| {
+        let (what, answer) = (error.to_string(), Answer::Fault(fault));
+        Box::new(Failed { cause: Some(sched::Fault::Connect), sent: false, what, answer })
+    };
     match error {
-        UpstreamError::Connect(_) | UpstreamError::ConnectTimeout => Box::new(Failed {
-            cause: Some(sched::Fault::Connect),
-            sent: false,
-            what: error.to_string(),
-            answer: Answer::Fault(Fault::UpstreamConnect { backend: name }),
-        }),
+        UpstreamError::Connect(_) => unreached(Fault::UpstreamConnect { backend: name }),
+        UpstreamError::ConnectTimeout(passed) => {
+            unreached(Fault::UpstreamTimeout { backend: name, what: passed.to_string() })
+        }
         UpstreamError::Broken(_) => {
             Failed::of(sched::Fault::Reset, Fault::UpstreamBroken { backend: name, what: error.to_string() })
         }
@@ -160,6 +190,7 @@ async fn begin(
     backend: &Backend,
     answer: Response<Incoming>,
     wire: Wire,
+    heard: &Cell<Option<Instant>>,
 ) -> Result<Begun, Box<Failed>> {
     let (head, mut upstream) = answer.into_parts();
     let broken = |what: String| {
@@ -190,7 +221,7 @@ async fn begin(
     tap.expect_choices(call.ask.choices);
     let mut start = Start { tap, seen: Vec::new(), ended: false };
     if judged {
-        read_on(&mut upstream, &mut start).await.map_err(broken)?;
+        read_on(&mut upstream, &mut start, heard).await.map_err(broken)?;
         judge(call, &start).map_err(|bad| match bad {
             Bad::Error { status, message } => refused(status, message),
             Bad::Broken(what) => broken(what),
@@ -200,7 +231,11 @@ async fn begin(
 }
 
 /// Reads a stream up to its first content, an answer in one piece to its end, both within bounds.
-async fn read_on(upstream: &mut Incoming, start: &mut Start) -> Result<(), String> {
+async fn read_on(
+    upstream: &mut Incoming,
+    start: &mut Start,
+    heard: &Cell<Option<Instant>>,
+) -> Result<(), String> {
     let mut held = 0;
     while held < if start.tap.in_one_piece() { WHOLE_BYTES_MAX } else { HELD_BYTES_MAX } {
         if upstream.is_end_stream() {
@@ -215,6 +250,7 @@ async fn read_on(upstream: &mut Incoming, start: &mut Start) -> Result<(), Strin
             Some(Err(error)) => return Err(format!("its connection broke: {error}")),
             Some(Ok(frame)) => {
                 let Ok(chunk) = frame.into_data() else { continue };
+                heard.set(Some(Instant::now()));
                 held += chunk.len();
                 start.tap.feed(&chunk);
                 start.seen.push(chunk);
@@ -324,6 +360,7 @@ fn relayed(
     call: &Call,
     chosen: &Candidate,
     begun: Begun,
+    watch: Watch,
     lease: Option<Lease>,
     strip: bool,
 ) -> Response<Body> {
@@ -344,7 +381,7 @@ fn relayed(
     // A stream may end in a frame of ours, whatever length the server told.
     let length_kept = !begun.judged || call.framing == Framing::Whole;
     let headers = provider::answer_headers(&begun.head.headers, length_kept);
-    let relay = Relay::new(passage, begun.upstream, begun.start, begun.wire, lease);
+    let relay = Relay::new(passage, begun.upstream, begun.start, begun.wire, watch, lease);
     let mut response = Response::new(Body::Relay(Box::new(relay)));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

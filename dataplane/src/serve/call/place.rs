@@ -9,29 +9,29 @@ use super::{Call, Run, no_route, refusal};
 use crate::{
     config::Snapshot,
     dispatch::{Lease, Wish},
-    route::Candidate,
+    route::{Candidate, Found},
 };
 
 /// A call's first slot: where, of which candidates, and the slot.
 pub struct Placed {
-    pub candidates: Vec<Candidate>,
+    pub found: Found,
     pub chosen: usize,
     pub lease: Lease,
 }
 
-/// Waits for a slot on one of the candidates, which `snapshot` gave. When its fleet changes so that none of them can
+/// Waits for a slot on one of those found, which `snapshot` gave. When its fleet changes so that none of them can
 /// take the call, the call is routed anew: nobody has seen anything of it.
 pub async fn first(
     run: &Run,
     call: &Call,
     mut snapshot: Arc<Snapshot>,
-    mut candidates: Vec<Candidate>,
+    mut found: Found,
 ) -> Result<Placed, Fault> {
     let shared = &run.worker.shared;
     let mut patience = shared.limits.queue_wait;
     loop {
-        let why = match slot(run, &call.ask, &candidates, patience).await {
-            Ok((chosen, lease)) => return Ok(Placed { candidates, chosen, lease }),
+        let why = match slot(run, &call.ask, &found.candidates, patience).await {
+            Ok((chosen, lease)) => return Ok(Placed { found, chosen, lease }),
             Err(why) => why,
         };
         let newest = shared.snapshot.load_full();
@@ -39,7 +39,7 @@ pub async fn first(
             return Err(refusal(&call.ask.model, &why));
         }
         let dialect = call.operation.dialect();
-        candidates = newest
+        found = newest
             .table
             .candidates(&call.ask.model, dialect)
             .map_err(|none| no_route(&call.ask.model, dialect, none))?;
@@ -74,7 +74,7 @@ async fn slot(
     let waiting = shared.dispatch.arrive(Wish {
         key: run.inquiry.key,
         prompt_tokens: ask.prompt_tokens,
-        candidates: candidates.iter().map(|candidate| candidate.backend.id).collect(),
+        candidates: candidates.iter().map(Candidate::numbered).collect(),
         patience,
     });
     run.inquiry.ticket.set(Some(waiting.ticket()));
