@@ -85,6 +85,12 @@ pub struct Up {
     /// Where clients are served
     #[arg(long, env = "LLMB_LISTEN", default_value = "127.0.0.1:8800", value_name = "HOST:PORT")]
     pub listen: SocketAddr,
+    /// Serve clients by https with this certificate (PEM, with its chain); taken up again when it changes
+    #[arg(long, env = "LLMB_TLS_CERT", value_name = "PEM", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, env = "LLMB_TLS_KEY", value_name = "PEM", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Where the control plane is managed (gRPC)
     #[arg(long, env = "LLMB_CONTROL_LISTEN", default_value = "127.0.0.1:8801", value_name = "HOST:PORT")]
     pub control_listen: SocketAddr,

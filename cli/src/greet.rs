@@ -15,8 +15,8 @@ const CONTROL_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 
 /// What there is to say.
 pub struct Greeting<'a> {
-    /// Where clients are served, as bound.
-    pub listen: SocketAddr,
+    /// Base URL for clients.
+    pub base: &'a str,
     /// Where the data plane answers for itself, as bound.
     pub admin: SocketAddr,
     /// Where the control plane is managed, as bound.
@@ -33,7 +33,7 @@ pub struct Greeting<'a> {
 impl Greeting<'_> {
     /// The lines for standard output.
     pub fn text(&self) -> String {
-        let base = url(self.listen);
+        let base = self.base;
         let mut text: String = self.notes.iter().map(|note| format!("{note}\n")).collect();
         text += &format!("\nServing at {base}\n");
         for (clients, variable, path) in [
@@ -54,7 +54,7 @@ impl Greeting<'_> {
         } else {
             text += &render::backends(self.backends);
         }
-        let commands = self.try_next(&base);
+        let commands = self.try_next(base);
         if !commands.is_empty() {
             text += "\nTry:\n";
             text += &commands.iter().map(|command| format!("  {command}\n")).collect::<String>();
@@ -104,6 +104,12 @@ pub fn url(addr: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, addr.port()))
 }
 
+/// Base URL for clients of an address that was bound.
+pub fn base(listen: SocketAddr, secure: bool) -> String {
+    let url = url(listen);
+    if secure { url.replacen("http:", "https:", 1) } else { url }
+}
+
 /// The command that reaches this control plane: `llmctl` where that is on the path, else the running file.
 pub fn llmctl(control: SocketAddr) -> String {
     let this = env::current_exe().ok();
@@ -138,7 +144,7 @@ mod tests {
 
     fn greeting<'a>(backends: &'a [Backend], notes: &'a [String]) -> Greeting<'a> {
         Greeting {
-            listen: "0.0.0.0:9900".parse().unwrap(),
+            base: "http://127.0.0.1:9900",
             admin: "127.0.0.1:9902".parse().unwrap(),
             control: "[::]:9901".parse().unwrap(),
             backends,
@@ -146,6 +152,12 @@ mod tests {
             commands: Vec::new(),
             llmctl: "llmctl --control http://[::1]:9901",
         }
+    }
+
+    #[test]
+    fn an_address_of_every_interface_is_reached_at_this_machine() {
+        assert_eq!(base("0.0.0.0:9900".parse().unwrap(), false), "http://127.0.0.1:9900");
+        assert_eq!(base("[::]:9900".parse().unwrap(), true), "https://[::1]:9900");
     }
 
     #[test]

@@ -111,6 +111,7 @@ impl Planes {
         })?;
         let settings = data::Settings {
             listen: up.listen,
+            tls: up.tls_cert.clone().zip(up.tls_key.clone()).map(|(cert, key)| data::TlsFiles { cert, key }),
             admin: up.admin_listen,
             insecure_listen: up.insecure_listen,
             control: Some(greet::url(control.addr)),
@@ -176,9 +177,10 @@ async fn serve(
         notes.push("The data plane has not taken up the newest snapshot yet.".to_owned());
     }
     let llmctl = greet::llmctl(control);
-    let commands = demo.map(|_| demo::commands(&greet::url(planes.data.listen), &llmctl));
+    let base = greet::base(planes.data.listen, up.tls_cert.is_some());
+    let commands = demo.map(|_| demo::commands(&base, &llmctl));
     let greeting = Greeting {
-        listen: planes.data.listen,
+        base: &base,
         admin: planes.data.admin,
         control,
         backends: &backend::all(&client).await?,

@@ -17,14 +17,18 @@ use crate::{
     config::{Parser, Snapshot, file, follow::Follower, keep::Keeper},
     dispatch::Dispatch,
     limits,
-    serve::{self, GRACE, Limits, Shared, admin},
+    serve::{self, GRACE, Limits, Secure, Shared, admin},
 };
+
+pub use crate::serve::{TlsError, TlsFiles};
 
 /// How a data plane is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where clients are served.
     pub listen: SocketAddr,
+    /// Serve clients by https with these; none: by http.
+    pub tls: Option<TlsFiles>,
     /// Where the operator looks in.
     pub admin: SocketAddr,
     /// Allow addresses other than loopback, though there is no authentication yet.
@@ -47,6 +51,10 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Bytes of all request bodies that wait for an answer; at least one of the largest fits.
     pub bodies_bytes_max: usize,
+    /// A client has this long for a TLS handshake and for the head of a request; as long its connection may idle.
+    pub head_wait: Duration,
+    /// A client has this long for each piece of a request body, and as long for the whole beyond what its size takes.
+    pub piece_wait: Duration,
     /// The control plane runs in this process: its store is accepted whatever its lineage.
     pub trust_control: bool,
 }
@@ -55,6 +63,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8800)),
+            tls: None,
             admin: SocketAddr::from(([127, 0, 0, 1], 8802)),
             insecure_listen: false,
             control: None,
@@ -66,6 +75,8 @@ impl Default for Settings {
             stream_wait: Duration::from_secs(15),
             body_bytes_max: 64 * 1024 * 1024,
             bodies_bytes_max: 1024 * 1024 * 1024,
+            head_wait: Duration::from_secs(20),
+            piece_wait: Duration::from_secs(30),
             trust_control: false,
         }
     }
@@ -106,6 +117,9 @@ pub enum StartError {
     /// The snapshot given by hand cannot be used.
     #[error("{0}")]
     Snapshot(String),
+    /// Certificate or key cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// An address cannot be bound.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
@@ -170,6 +184,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             return Err(StartError::Exposed(addr));
         }
     }
+    let secure = settings.tls.clone().map(Secure::new).transpose()?;
     limits::raise_files();
     let folder = settings.state_dir.join("data");
     let lock = lock(&folder)?;
@@ -183,6 +198,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         bodies_bytes_max: settings.bodies_bytes_max.max(settings.body_bytes_max),
         queue_wait: settings.queue_wait,
         stream_wait: settings.stream_wait,
+        head_wait: settings.head_wait,
+        piece_wait: settings.piece_wait,
     };
     let incarnation = format!("{:016x}", random());
     let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), bounds, incarnation[..8].to_owned()));
@@ -193,7 +210,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     };
     let bind = |addr| move |source| StartError::Listen { addr, source };
     let (listen, threads) =
-        serve::start(settings.listen, threads, &shared, &stopped).map_err(bind(settings.listen))?;
+        serve::start(settings.listen, threads, &shared, secure, &stopped).map_err(bind(settings.listen))?;
     let admin =
         admin::start(settings.admin, shared.clone(), stopped.clone()).await.map_err(bind(settings.admin))?;
     let (ready, is_ready) = watch::channel(current.is_some());

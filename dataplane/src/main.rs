@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use dataplane::app::{self, Settings};
+use dataplane::app::{self, Settings, TlsFiles};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +14,12 @@ struct Args {
     /// Where clients are served.
     #[arg(long, env = "LLMB_LISTEN", default_value = "127.0.0.1:8800")]
     listen: SocketAddr,
+    /// Serve clients by https with this certificate (PEM, with its chain); taken up again when it changes.
+    #[arg(long, env = "LLMB_TLS_CERT", value_name = "PEM", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, env = "LLMB_TLS_KEY", value_name = "PEM", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Liveness, readiness, metrics and views.
     #[arg(long, env = "LLMB_ADMIN_LISTEN", default_value = "127.0.0.1:8802")]
     admin_listen: SocketAddr,
@@ -52,6 +58,7 @@ struct Args {
 fn settings(args: Args) -> Settings {
     Settings {
         listen: args.listen,
+        tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
         admin: args.admin_listen,
         insecure_listen: args.insecure_listen,
         control: args.control,
@@ -64,6 +71,7 @@ fn settings(args: Args) -> Settings {
         body_bytes_max: args.body_mib_max.saturating_mul(1024 * 1024),
         bodies_bytes_max: args.bodies_mib_max.saturating_mul(1024 * 1024),
         trust_control: false,
+        ..Settings::default()
     }
 }
 

@@ -19,7 +19,8 @@ use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     runtime::Builder,
     sync::watch,
     task::{JoinSet, LocalSet},
@@ -38,15 +39,17 @@ mod budget;
 mod call;
 mod intake;
 mod local;
+mod secure;
 mod target;
 
 pub use body::Body;
 use budget::Budget;
+pub use secure::{Secure, TlsError, TlsFiles};
 
-/// A client has this long to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers of one request at most.
 const HEADERS_MAX: usize = 128;
+/// Bytes of the head of one request at most.
+const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// Read buffer of one connection at most.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// How often idle upstream connections are looked through.
@@ -67,6 +70,10 @@ pub struct Limits {
     pub queue_wait: Duration,
     /// A stream without content by then is begun with keep-alives.
     pub stream_wait: Duration,
+    /// For a TLS handshake, and for the head of a request; an idle connection is closed after it.
+    pub head_wait: Duration,
+    /// For each piece of a request body.
+    pub piece_wait: Duration,
 }
 
 /// What all threads share.
@@ -131,7 +138,8 @@ pub struct Worker {
     pool: Rc<Pool>,
 }
 
-/// Binds and serves on `threads` threads until `stop` says so, then for [`GRACE`] at most.
+/// Binds and serves on `threads` threads until `stop` says so, then for [`GRACE`] at most; by TLS where `secure` is
+/// given.
 ///
 /// # Errors
 /// The system's word when the address cannot be bound or a thread not started.
@@ -139,28 +147,36 @@ pub fn start(
     listen: SocketAddr,
     threads: usize,
     shared: &Arc<Shared>,
+    secure: Option<Secure>,
     stop: &watch::Receiver<bool>,
 ) -> io::Result<(SocketAddr, Vec<thread::JoinHandle<()>>)> {
     let listener = std::net::TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let tls = Arc::new(Tls::default());
+    let secure = secure.map(Arc::new);
     let mut handles = Vec::with_capacity(threads);
     for number in 0..threads.max(1) {
         let (listener, shared, tls, stop) =
             (listener.try_clone()?, shared.clone(), tls.clone(), stop.clone());
+        let secure = secure.clone();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             let local = LocalSet::new();
             let worker = Rc::new(Worker { shared, pool: Pool::new(tls) });
-            local.block_on(&runtime, accept(listener, worker, stop));
+            local.block_on(&runtime, accept(listener, worker, secure, stop));
         };
         handles.push(thread::Builder::new().name(format!("serve-{number}")).spawn(run)?);
     }
     Ok((bound, handles))
 }
 
-async fn accept(listener: std::net::TcpListener, worker: Rc<Worker>, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    listener: std::net::TcpListener,
+    worker: Rc<Worker>,
+    secure: Option<Arc<Secure>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the listener cannot be used"),
@@ -171,11 +187,26 @@ async fn accept(listener: std::net::TcpListener, worker: Rc<Worker>, mut stop: w
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => {
+                worker.pool.sweep();
+                if let Some(secure) = &secure {
+                    secure.refresh();
+                }
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn_local(connection(stream, peer, worker.clone(), told.clone()));
+                    let _ = stream.set_nodelay(true);
+                    let (worker, told) = (worker.clone(), told.clone());
+                    match secure.clone() {
+                        None => connections.spawn_local(connection(stream, peer, worker, told)),
+                        Some(secure) => connections.spawn_local(async move {
+                            let wait = worker.shared.limits.head_wait;
+                            if let Some(stream) = secure.accept(stream, wait).await {
+                                connection(stream, peer, worker, told).await;
+                            }
+                        }),
+                    };
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -197,20 +228,21 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     worker: Rc<Worker>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let _ = stream.set_nodelay(true);
+    let head_wait = worker.shared.limits.head_wait;
     let service = service_fn(move |request: Request<Incoming>| {
         let worker = worker.clone();
         async move { Ok::<Response<Body>, Infallible>(target::answer(&worker, request, peer.ip()).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_wait)
         .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);

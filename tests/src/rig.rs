@@ -43,8 +43,9 @@ impl Plane {
             ..data::Settings::default()
         };
         change(&mut settings);
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
         let running = data::start(settings).await.expect("the data plane starts");
-        let url = format!("http://{}", running.listen);
+        let url = format!("{scheme}://{}", running.listen);
         let admin = format!("http://{}", running.admin);
         Self { url, admin, running, _folder: folder }
     }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, Read as _},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -20,6 +22,9 @@ use crate::{
 
 /// Distinct backend names that one process will ever number.
 const NAMES_MAX: usize = 1 << 20;
+
+/// A secret in a file has at most this many bytes.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// Numbers backends by name, for the life of the process.
 #[derive(Debug)]
@@ -208,8 +213,7 @@ fn credential(text: &str) -> Result<Option<Secret>, String> {
     let secret = if let Some(name) = text.strip_prefix("env:") {
         std::env::var(name).map_err(|_| format!("credential: the variable {name} is not set here"))?
     } else if let Some(path) = text.strip_prefix("file:") {
-        std::fs::read_to_string(path)
-            .map_err(|error| format!("credential: {path} cannot be read here: {error}"))?
+        secret_file(path).map_err(|error| format!("credential: {path} cannot be read here: {error}"))?
     } else {
         return Err("credential: only env:NAME and file:PATH are allowed".to_owned());
     };
@@ -218,6 +222,16 @@ fn credential(text: &str) -> Result<Option<Secret>, String> {
         return Err(format!("credential: {text} holds no usable secret (visible ASCII, one line)"));
     }
     Ok(Some(Secret(secret.to_owned())))
+}
+
+/// No more than a secret may have: the path could be a device that never ends.
+fn secret_file(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SECRET_BYTES_MAX {
+        return Err(io::Error::other(format!("it has more than {SECRET_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 fn model(row: &v1::Model) -> Model {

@@ -106,8 +106,7 @@ async fn serve(
 ) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let shared = &worker.shared;
-    let (body, held) =
-        intake::read(&head.headers, body, shared.limits.body_bytes_max, &shared.budget).await?;
+    let (body, held) = intake::read(&head.headers, body, &shared.limits, &shared.budget).await?;
     let ask = wire::read(operation, model.as_deref(), &body)
         .map_err(|refused| Fault::BadRequest { message: refused.to_string() })?;
     let framing = wire::framing(operation, ask.stream, head.uri.query());

@@ -6,15 +6,17 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
+use tokio::time::Instant;
 use wire::Fault;
 
-use super::budget::{Budget, Held};
+use super::{
+    Limits,
+    budget::{Budget, Held},
+};
 use crate::coding::{Coding, CodingError, Unpacking};
 
-/// A whole request body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(600);
-/// Between two pieces of a request body.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Beyond the wait for a piece, the whole body may take as long as it would at this rate.
+const BYTES_PER_S_MIN: u64 = 16 * 1024;
 /// Bytes of a refused body that are read and thrown away.
 const DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long that may take.
@@ -22,31 +24,46 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A buffer is not made larger than this on the word of a `content-length` alone.
 const TRUSTED_BYTES: usize = 1024 * 1024;
 
-/// The body of a request, decompressed, at most `bytes_max` long, and the memory that it holds.
+/// The body of a request, decompressed, at most `body_bytes_max` long, and the memory that it holds.
 pub async fn read(
     headers: &HeaderMap,
     mut body: Incoming,
-    bytes_max: usize,
+    limits: &Limits,
     budget: &Budget,
 ) -> Result<(Bytes, Held), Fault> {
-    let mut held = Held::default();
-    let raw = match media_type(headers) {
-        Ok(()) => {
-            let collected = collect(&mut body, bytes_max, budget, &mut held);
-            let late = || bad(format!("the body did not end within {} s", BODY_TIMEOUT.as_secs()));
-            tokio::time::timeout(BODY_TIMEOUT, collected).await.unwrap_or_else(|_| Err(late()))
+    let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut held = Held::of(told);
+    let raw = match media_type(headers).and_then(|()| coding(headers)) {
+        Ok(coding) => collect(&mut body, told, limits, budget, &mut held).await.map(|raw| (raw, coding)),
+        Err(fault) => Err(Refused::from(fault)),
+    };
+    match raw {
+        Ok((raw, None)) => Ok((raw, held)),
+        Ok((raw, Some(coding))) => {
+            let plain = unpack(coding, raw, limits.body_bytes_max, budget, &mut held).await?;
+            Ok((plain, held))
         }
-        Err(fault) => Err(fault),
-    };
-    if raw.is_err() && !body.is_end_stream() {
-        tokio::task::spawn_local(tokio::time::timeout(DISCARD_TIMEOUT, discard(body)));
+        Err(Refused { fault, slow }) => {
+            // A client that waits for `100 Continue` has sent nothing yet, and would if we read on.
+            if !slow && !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
+                tokio::task::spawn_local(tokio::time::timeout(DISCARD_TIMEOUT, discard(body)));
+            }
+            Err(fault)
+        }
     }
-    let raw = raw?;
-    let plain = match coding(headers)? {
-        None => raw,
-        Some(coding) => unpack(coding, raw, bytes_max, budget, &mut held).await?,
-    };
-    Ok((plain, held))
+}
+
+/// A body that is not read to its end.
+struct Refused {
+    fault: Fault,
+    /// It comes too slowly to be read on for the sake of its client.
+    slow: bool,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self { fault, slow: false }
+    }
 }
 
 /// Reads on past a refused body: a connection closed over unread bytes is reset, and the client never sees why.
@@ -85,28 +102,37 @@ fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Fault> {
     }
 }
 
+/// Reads a body of which `told` bytes are announced; only what has come is counted.
 async fn collect(
     body: &mut Incoming,
-    bytes_max: usize,
+    told: usize,
+    limits: &Limits,
     budget: &Budget,
     held: &mut Held,
-) -> Result<Bytes, Fault> {
-    let too_large = || Fault::TooLarge { limit_bytes: bytes_max as u64 };
-    let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+) -> Result<Bytes, Refused> {
+    let bytes_max = limits.body_bytes_max;
+    let too_large = || Refused::from(Fault::TooLarge { limit_bytes: bytes_max as u64 });
     if told > bytes_max {
         return Err(too_large());
     }
-    budget.grow(held, told).await?;
+    let began = Instant::now();
+    let mut length = 0;
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     loop {
-        let frame = match tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await {
+        let end = deadline(began, length, limits.piece_wait);
+        let frame = match tokio::time::timeout_at(end, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) => return Err(bad(format!("the body broke off: {error}"))),
+            Ok(Some(Err(error))) => return Err(bad(format!("the body broke off: {error}")).into()),
             Ok(None) => break,
-            Err(_) => return Err(bad(format!("no piece of the body for {} s", PIECE_TIMEOUT.as_secs()))),
+            Err(_) => return Err(Refused { fault: bad(slow(began, length, told)), slow: true }),
         };
         let Ok(piece) = frame.into_data() else { continue };
+        length += piece.len();
+        if length > bytes_max {
+            return Err(too_large());
+        }
+        budget.grow(held, length).await?;
         match first.take() {
             None if all.is_empty() => first = Some(piece),
             None => all.extend_from_slice(&piece),
@@ -116,13 +142,20 @@ async fn collect(
                 all.extend_from_slice(&piece);
             }
         }
-        let length = first.as_ref().map_or(all.len(), Bytes::len);
-        if length > bytes_max {
-            return Err(too_large());
-        }
-        budget.grow(held, length).await?;
     }
     Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+/// When the next piece must be there: within the wait, and the whole at [`BYTES_PER_S_MIN`] beyond it.
+fn deadline(began: Instant, length: usize, piece_wait: Duration) -> Instant {
+    let earned = Duration::from_micros(length as u64 * 1_000_000 / BYTES_PER_S_MIN);
+    (began + piece_wait + earned).min(Instant::now() + piece_wait)
+}
+
+fn slow(began: Instant, length: usize, told: usize) -> String {
+    let seconds = began.elapsed().as_secs();
+    let of = if told > length { format!(" of {told}") } else { String::new() };
+    format!("the body comes too slowly: {length}{of} bytes within {seconds} s")
 }
 
 /// A step at a time, each counted before the next: bodies that unpack to more than there is memory for wait for it.

@@ -3,7 +3,7 @@
 use std::{cell::Cell, net::IpAddr, rc::Rc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use sched::TicketId;
 use wire::{Dialect, Fault, Target};
@@ -69,7 +69,13 @@ fn refused_shape(request: &Request<Incoming>) -> Option<String> {
     if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
         return Some("content-length is there twice".to_owned());
     }
-    None
+    // RFC 9112 §3.2: exactly one, save in HTTP/1.0.
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Some("the host header is there twice".to_owned()),
+        (None, _) if request.version() == Version::HTTP_11 => Some("the host header is missing".to_owned()),
+        _ => None,
+    }
 }
 
 fn target_dialect(target: &Target) -> Dialect {

@@ -26,6 +26,9 @@ use crate::provider::Base;
 /// Authorities remembered at most; past that every connection reads its file again.
 const AUTHORITIES_MAX: usize = 256;
 
+/// Bytes of the head of one answer at most.
+const HEAD_BYTES_MAX: usize = 128 * 1024;
+
 type Opened = (SendRequest<Full<Bytes>>, AbortHandle);
 
 /// Client configurations, one for each authority: the system's roots, or a file.
@@ -107,6 +110,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (sender, connection) = http1::Builder::new()
+        .max_header_size(HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| UpstreamError::Connect(error.to_string()))?;

@@ -196,6 +196,10 @@ async fn begin(
     let broken = |what: String| {
         Failed::of(sched::Fault::Answer, Fault::UpstreamBroken { backend: backend.name.to_string(), what })
     };
+    // A switch of protocols that nobody asked for.
+    if head.status.is_informational() {
+        return Err(broken(format!("status {} ends no request", head.status.as_u16())));
+    }
     if head.status.is_redirection() {
         return Err(broken(format!("status {}: redirects are not followed", head.status.as_u16())));
     }
