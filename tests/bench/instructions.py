@@ -4,12 +4,11 @@ The difference between two runs that differ by a known number of requests alone,
 Repeatable whatever else the machine does. Needs valgrind. Ends by itself; talks to loopback only.
 """
 
-import http.client
-import http.server
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,30 +18,44 @@ import time
 from cost import body, free_port, wait_for, write
 
 FEW, MANY = 200, 1200
-ANSWER = b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9}}'
+BODY = b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9}}'
+ANSWER = b"HTTP/1.1 200 OK\r\nserver: b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
-class Backend(http.server.BaseHTTPRequestHandler):
-    """Answers at once."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(ANSWER)))
-        self.end_headers()
-        self.wfile.write(ANSWER)
-
-    def log_message(self, *_):
-        pass
+def message(stream):
+    """Reads one message, in as many pieces as it comes; empty at the end of the connection."""
+    read = b""
+    while b"\r\n\r\n" not in read:
+        piece = stream.recv(65536)
+        if not piece:
+            return b""
+        read += piece
+    head, _, rest = read.partition(b"\r\n\r\n")
+    length = int(LENGTH.search(head)[1])
+    while len(rest) < length:
+        rest += stream.recv(65536)
+    return head + b"\r\n\r\n" + rest
 
 
-def instructions(binary, folder, backend, requests):
+def answer(stream):
+    with stream:
+        while message(stream):
+            stream.sendall(ANSWER)
+
+
+def backend(listener):
+    """Answers at once, each in one piece, as the instant backends of the other measurements do."""
+    while True:
+        stream, _ = listener.accept()
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=answer, args=(stream,), daemon=True).start()
+
+
+def instructions(binary, folder, upstream, requests):
     port = free_port()
     snapshot = {"owner": True, "backends": [{
-        "name": "b", "url": f"http://127.0.0.1:{backend}", "kind": "OPENAI", "slots": 4096, "health": "HEALTHY",
+        "name": "b", "url": f"http://127.0.0.1:{upstream}", "kind": "OPENAI", "slots": 4096, "health": "HEALTHY",
         "dialects": ["OPENAI_CHAT"], "models": [{"name": "m"}]}]}
     out = f"{folder}/callgrind.{requests}"
     process = subprocess.Popen(
@@ -58,13 +71,16 @@ def instructions(binary, folder, backend, requests):
         if time.monotonic() > deadline:
             raise SystemExit("it does not start:\n" + "".join(said))
     wait_for(port)
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    for _ in range(requests):
-        client.request("POST", "/v1/chat/completions", body(1000), {"content-type": "application/json"})
-        answer = client.getresponse()
-        if answer.status != 200 or answer.read() != ANSWER:
-            raise SystemExit(f"status {answer.status}")
-    client.close()
+    asked = body(1000).encode()
+    asked = (b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+             b"content-length: %d\r\n\r\n%s" % (len(asked), asked))
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(requests):
+            client.sendall(asked)
+            answered = message(client)
+            if not answered.startswith(b"HTTP/1.1 200") or not answered.endswith(BODY):
+                raise SystemExit(answered.decode())
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
     reader.join(timeout=10)
@@ -76,10 +92,10 @@ def instructions(binary, folder, backend, requests):
 
 
 def main():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=backend, args=(listener,), daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
-        few, many = (instructions(sys.argv[1], folder, server.server_address[1], count) for count in (FEW, MANY))
+        few, many = (instructions(sys.argv[1], folder, listener.getsockname()[1], count) for count in (FEW, MANY))
     print(f"{(many - few) / (MANY - FEW):.0f} user instructions a request of 1 KB")
 
 
