@@ -303,17 +303,38 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Bytes before the first quote, backslash or control character, eight at a time.
 fn plain_run(bytes: &[u8]) -> usize {
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let mut at = 0;
-    while let Some(eight) = bytes.get(at..at + 8) {
-        let word = u64::from_le_bytes(eight.try_into().expect("a slice of eight bytes"));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let hit = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control;
+    let (eights, tail) = bytes.as_chunks::<8>();
+    for (index, eight) in eights.iter().enumerate() {
+        let word = u64::from_le_bytes(*eight);
+        // With this bit turned, the quote comes to stand right behind the control characters. A borrow spoils
+        // only bytes above a true hit, and the lowest one counts.
+        let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+        let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+        let hit = (quote_or_control | backslash) & !word & HIGH;
         if hit != 0 {
-            return at + (hit.trailing_zeros() / 8) as usize;
+            return index * 8 + (hit.trailing_zeros() / 8) as usize;
         }
-        at += 8;
     }
-    let tail = bytes[at..].iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-    at + tail.unwrap_or(bytes.len() - at)
+    let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    bytes.len() - tail.len() + tail.iter().position(ends).unwrap_or(tail.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_run;
+
+    #[test]
+    fn every_byte_at_every_place() {
+        for byte in 0..=u8::MAX {
+            for at in 0..20 {
+                let mut bytes = [b'a'; 20];
+                bytes[at] = byte;
+                let ends = byte == b'"' || byte == b'\\' || byte < 0x20;
+                assert_eq!(plain_run(&bytes), if ends { at } else { 20 }, "{byte:#x} at {at}");
+                bytes[19] = b'"';
+                let expected = if ends { at } else { 19 };
+                assert_eq!(plain_run(&bytes), expected, "{byte:#x} at {at}, then a quote");
+            }
+        }
+    }
 }
