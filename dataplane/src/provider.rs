@@ -7,6 +7,14 @@ use wire::Dialect;
 
 use crate::config::{Backend, Kind, Secret};
 
+/// Where clients put a credential, in the order in which it is looked for.
+pub const CREDENTIALS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Base {
@@ -17,7 +25,7 @@ pub struct Base {
     /// TCP port.
     pub port: u16,
     /// As the `host` header says it.
-    pub authority: String,
+    pub authority: HeaderValue,
     /// Before every path; empty or "/something".
     pub prefix: String,
     /// The authority that vouches for it, instead of the system's roots.
@@ -48,69 +56,72 @@ impl Base {
             return Err("a host is missing".to_owned());
         }
         let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let shown = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { https, host, port, authority: authority.as_str().to_owned(), prefix, ca_file })
+        Ok(Self { https, host, port, authority: shown, prefix, ca_file })
     }
 }
 
-/// Headers of a client that never travel on: hop-by-hop, its credentials, and what we set ourselves (WIRE.md §7.2).
-const REQUEST_STAYS: [&str; 21] = [
-    "host",
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "accept-encoding",
-    "content-length",
-    "content-encoding",
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authorization",
-    "proxy-authenticate",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-    "forwarded",
-    "anthropic-dangerous-direct-browser-access",
-];
+/// Whether a header of a client never travels on: hop-by-hop, its credentials, and what we set ourselves (WIRE.md §7.2).
+fn request_stays(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "authorization"
+            | "x-api-key"
+            | "api-key"
+            | "x-goog-api-key"
+            | "cookie"
+            | "accept-encoding"
+            | "content-length"
+            | "content-encoding"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "forwarded"
+            | "anthropic-dangerous-direct-browser-access"
+    ) || name.starts_with("x-forwarded-")
+}
 
-/// Headers of a server that concern one hop alone.
-const ANSWER_STAYS: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Whether a header of a server concerns one hop alone.
+fn answer_stays(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    ) || name.starts_with("x-forwarded-")
+}
 
-fn stays(list: &[&str], connection: Option<&str>, name: &HeaderName) -> bool {
-    let name = name.as_str();
-    list.contains(&name)
-        || name.starts_with("x-forwarded-")
-        || connection
-            .is_some_and(|named| named.split(',').any(|token| token.trim().eq_ignore_ascii_case(name)))
+/// Whether a `connection` header names this one.
+fn named(connection: Option<&HeaderValue>, name: &HeaderName) -> bool {
+    let told = connection.and_then(|value| value.to_str().ok());
+    told.is_some_and(|told| told.split(',').any(|token| token.trim().eq_ignore_ascii_case(name.as_str())))
 }
 
 /// The headers to send to `backend` for a client's request of `dialect`.
 pub fn request_headers(client: &HeaderMap, backend: &Backend, dialect: Dialect) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 4);
-    let connection = client.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+    let connection = client.get(header::CONNECTION);
     for (name, value) in client {
-        if !stays(&REQUEST_STAYS, connection, name) {
+        if !request_stays(name.as_str()) && !named(connection, name) {
             headers.append(name.clone(), value.clone());
         }
     }
-    if let Ok(host) = HeaderValue::from_str(&backend.base.authority) {
-        headers.insert(header::HOST, host);
-    }
+    headers.insert(header::HOST, backend.base.authority.clone());
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if !client.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -144,17 +155,16 @@ fn login(headers: &mut HeaderMap, kind: Kind, dialect: Dialect, secret: &Secret)
     }
 }
 
-/// The headers of an answer that reach the client. `length_kept` says that the body keeps its length.
-pub fn answer_headers(server: &HeaderMap, length_kept: bool) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(server.len() + 5);
-    let connection = server.get(header::CONNECTION).and_then(|value| value.to_str().ok());
-    for (name, value) in server {
-        let dropped_length = !length_kept && *name == header::CONTENT_LENGTH;
-        if !dropped_length && !stays(&ANSWER_STAYS, connection, name) {
-            headers.append(name.clone(), value.clone());
-        }
+/// Leaves of an answer's headers those that reach the client. `length_kept` says that the body keeps its length.
+pub fn keep_for_client(headers: &mut HeaderMap, length_kept: bool) {
+    let connection = headers.get(header::CONNECTION).cloned();
+    let stays = |name: &&HeaderName| answer_stays(name.as_str()) || named(connection.as_ref(), name);
+    while let Some(name) = headers.keys().find(stays).cloned() {
+        headers.remove(name);
     }
-    headers
+    if !length_kept {
+        headers.remove(header::CONTENT_LENGTH);
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +176,7 @@ mod tests {
         let base = Base::parse("http://[::1]:11434/ollama/", None).unwrap();
         assert_eq!((base.host.as_str(), base.port, base.prefix.as_str()), ("::1", 11434, "/ollama"));
         assert_eq!(base.authority, "[::1]:11434");
+        assert!(Base::parse("http://a b/", None).is_err());
         let base = Base::parse("https://api.example.com", None).unwrap();
         assert_eq!((base.https, base.port, base.prefix.as_str()), (true, 443, ""));
         for (url, word) in [

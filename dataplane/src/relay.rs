@@ -18,7 +18,7 @@ use wire::{Fault, Framing, Operation, Tap, UsageStrip};
 use crate::{
     deadline::{Name, Passed, Watch},
     dispatch::Lease,
-    serve::Shared,
+    serve::{RequestId, Shared},
     upstream::{Pool, Wire},
 };
 
@@ -44,7 +44,7 @@ pub struct Passage {
     /// How the answer is framed.
     pub framing: Framing,
     /// For error frames.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// When the client's request came.
     pub arrival: Instant,
     /// The answer's bytes can be read, and it is a success: its end can be judged.

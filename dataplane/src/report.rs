@@ -1,7 +1,8 @@
 //! Counters and histograms of this data plane, in the OpenMetrics text form.
 
 use std::{
-    sync::atomic::AtomicU64,
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -41,9 +42,22 @@ fn histogram() -> Histogram {
     Histogram::new(BUCKETS)
 }
 
+/// What is counted of one backend, found once by name: labels are built and hashed for the first request alone.
+#[derive(Debug)]
+struct Meter {
+    queue_seconds: Histogram,
+    ttft_seconds: Histogram,
+    prompt: Counter,
+    cached: Counter,
+    output: Counter,
+    /// By operation and status, which are few.
+    ended: RwLock<Vec<(&'static str, u16, Counter)>>,
+}
+
 /// What this data plane counts.
 #[derive(Debug)]
 pub struct Report {
+    meters: RwLock<BTreeMap<Box<str>, Meter>>,
     registry: Registry,
     requests: Family<Ended, Counter>,
     tokens: Family<Tokens, Counter>,
@@ -63,6 +77,7 @@ impl Report {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("llmb");
         let mut report = Self {
+            meters: RwLock::default(),
             registry: Registry::default(),
             requests: Family::default(),
             tokens: Family::default(),
@@ -93,7 +108,21 @@ impl Report {
 
     /// A request was answered.
     pub fn ended(&self, operation: &'static str, backend: &str, status: u16) {
-        self.requests.get_or_create(&Ended { operation, backend: backend.to_owned(), status }).inc();
+        self.at(backend, |meter| {
+            let ended = meter.ended.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, _, count)) = ended.iter().find(|row| (row.0, row.1) == (operation, status)) {
+                count.inc();
+                return;
+            }
+            drop(ended);
+            let row = Ended { operation, backend: backend.to_owned(), status };
+            let count = self.requests.get_or_create(&row).clone();
+            count.inc();
+            let mut ended = meter.ended.write().unwrap_or_else(PoisonError::into_inner);
+            if !ended.iter().any(|row| (row.0, row.1) == (operation, status)) {
+                ended.push((operation, status, count));
+            }
+        });
     }
 
     /// A client left before the end.
@@ -103,23 +132,44 @@ impl Report {
 
     /// A request got its slot at `backend` after `wait`.
     pub fn queued(&self, backend: &str, wait: Duration) {
-        self.queue_seconds.get_or_create(&At { backend: backend.to_owned() }).observe(wait.as_secs_f64());
+        self.at(backend, |meter| meter.queue_seconds.observe(wait.as_secs_f64()));
     }
 
     /// The first content byte of a request that arrived at `arrival`.
     pub fn first_token(&self, backend: &str, arrival: Instant) {
         let elapsed = arrival.elapsed().as_secs_f64();
-        self.ttft_seconds.get_or_create(&At { backend: backend.to_owned() }).observe(elapsed);
+        self.at(backend, |meter| meter.ttft_seconds.observe(elapsed));
     }
 
     /// What a backend reported at the end of an answer.
     pub fn usage(&self, backend: &str, usage: &wire::Usage) {
-        let kinds = [("prompt", usage.prompt), ("cached", usage.cached), ("output", usage.output)];
-        for (kind, count) in kinds {
-            if let Some(count) = count {
-                self.tokens.get_or_create(&Tokens { backend: backend.to_owned(), kind }).inc_by(count);
+        self.at(backend, |meter| {
+            let counts =
+                [(&meter.prompt, usage.prompt), (&meter.cached, usage.cached), (&meter.output, usage.output)];
+            for (counter, count) in counts {
+                counter.inc_by(count.unwrap_or(0));
             }
+        });
+    }
+
+    fn at(&self, backend: &str, count: impl FnOnce(&Meter)) {
+        let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meter) = meters.get(backend) {
+            return count(meter);
         }
+        drop(meters);
+        let at = At { backend: backend.to_owned() };
+        let tokens = |kind| self.tokens.get_or_create(&Tokens { backend: backend.to_owned(), kind }).clone();
+        let meter = Meter {
+            queue_seconds: self.queue_seconds.get_or_create(&at).clone(),
+            ttft_seconds: self.ttft_seconds.get_or_create(&at).clone(),
+            prompt: tokens("prompt"),
+            cached: tokens("cached"),
+            output: tokens("output"),
+            ended: RwLock::default(),
+        };
+        let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        count(meters.entry(backend.into()).or_insert(meter));
     }
 
     /// Everything as OpenMetrics text.

@@ -29,6 +29,7 @@ use tokio::{
 use crate::{
     config::Snapshot,
     dispatch::Dispatch,
+    provider,
     report::Report,
     upstream::{Pool, Tls},
 };
@@ -37,6 +38,7 @@ pub mod admin;
 mod body;
 mod budget;
 mod call;
+mod id;
 mod intake;
 mod local;
 mod secure;
@@ -44,10 +46,9 @@ mod target;
 
 pub use body::Body;
 use budget::Budget;
+pub use id::RequestId;
 pub use secure::{Secure, TlsError, TlsFiles};
 
-/// Headers of one request at most.
-const HEADERS_MAX: usize = 128;
 /// Bytes of the head of one request at most.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// Read buffer of one connection at most.
@@ -114,16 +115,14 @@ impl Shared {
         self.dispatch.adopt(snapshot.fleet.clone(), || self.snapshot.store(Arc::new(snapshot)));
     }
 
-    fn request_id(&self) -> String {
-        format!("req_{}{:08x}", self.id_prefix, self.ids.fetch_add(1, Ordering::Relaxed))
+    fn request_id(&self) -> RequestId {
+        RequestId::new(&self.id_prefix, self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Who asks: the hash of the credential presented, else of the peer's address.
     fn key(&self, headers: &HeaderMap, peer: IpAddr) -> u64 {
-        let presented = ["authorization", "x-api-key", "api-key", "x-goog-api-key"]
-            .iter()
-            .filter_map(|name| headers.get(*name))
-            .find(|value| !value.is_empty());
+        let presented =
+            provider::CREDENTIALS.iter().filter_map(|name| headers.get(name)).find(|value| !value.is_empty());
         match presented {
             Some(value) => self.keys.hash_one(value.as_bytes()),
             None => self.keys.hash_one(peer),
@@ -241,7 +240,6 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_wait)
-        .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);

@@ -79,7 +79,7 @@ impl Pool {
         Rc::new(Self { idle: RefCell::default(), tls })
     }
 
-    /// Sends a request to `base`, connecting within `connect_within`, and waits for the head of the answer.
+    /// Sends what `request` makes to `base`, connecting within `connect_within`, and waits for the head of the answer.
     ///
     /// A connection that turns out to have been closed while it idled is replaced by a fresh one, once: the server has
     /// not answered anything on it.
@@ -89,19 +89,19 @@ impl Pool {
     pub async fn send(
         self: &Rc<Self>,
         base: &Arc<Base>,
-        request: &Request<Bytes>,
+        request: impl Fn() -> Request<Full<Bytes>>,
         connect_within: Duration,
     ) -> Result<(Response<Incoming>, Wire), UpstreamError> {
         if let Some(mut wire) = self.take(base).await {
-            match wire.sender.send_request(copy(request)).await {
+            match wire.sender.send_request(request()).await {
                 Ok(answer) => return Ok(answered(answer, wire)),
                 Err(error) => {
-                    tracing::debug!(backend = %base.authority, %error, "idle connection was closed")
+                    tracing::debug!(backend = ?base.authority, %error, "idle connection was closed")
                 }
             }
         }
         let mut wire = self.open(base, connect_within).await?;
-        let answer = wire.sender.send_request(copy(request)).await.map_err(UpstreamError::Broken)?;
+        let answer = wire.sender.send_request(request()).await.map_err(UpstreamError::Broken)?;
         Ok(answered(answer, wire))
     }
 
@@ -159,14 +159,6 @@ fn answered(answer: Response<Incoming>, mut wire: Wire) -> (Response<Incoming>, 
 fn idle_told(value: &str) -> Option<Duration> {
     let told = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
     told.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn copy(request: &Request<Bytes>) -> Request<Full<Bytes>> {
-    let mut copy = Request::new(Full::new(request.body().clone()));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ Every proxy runs on one core, the load and an instant backend (nginx) on another
 them counts. Needs nginx, haproxy and wrk (Debian packages), and two cores. Ends by itself; talks to loopback only.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,10 +15,11 @@ import sys
 import tempfile
 import time
 
+import stream
+
 SIZES = {"1 KB": (1_000, 64), "32 KB": (32_000, 32), "600 KB": (600_000, 8)}
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = os.environ.get("SECONDS_EACH", "2")
-TICK = os.sysconf("SC_CLK_TCK")
 WORDS = "the quick brown fox\\n said \\\"hello\\\" to a lazy dog and went on its way over the hills "
 
 
@@ -103,13 +105,30 @@ def family(pid):
         return [pid, *(int(child) for child in file.read().split())]
 
 
-def cpu_us(pid):
+def cpu_ns(pid):
+    """On-CPU time of all threads of a process and its children."""
     total = 0
     for member in family(pid):
-        with open(f"/proc/{member}/stat", encoding="ascii") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total * 1_000_000 / TICK
+        for task in os.listdir(f"/proc/{member}/task"):
+            with open(f"/proc/{member}/task/{task}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[0])
+    return total
+
+
+@contextlib.contextmanager
+def running(core, commands):
+    """Name to (port, pid) of commands that run on `core` until the block ends."""
+    started = {}
+    try:
+        for name, (port, command) in commands.items():
+            started[name] = (port, start(core, *command))
+            wait_for(port)
+        yield {name: (port, process.pid) for name, (port, process) in started.items()}
+    finally:
+        for _, process in started.values():
+            process.send_signal(signal.SIGTERM)
+        for _, process in started.values():
+            process.wait(timeout=60)
 
 
 def load(port, script, connections):
@@ -122,45 +141,39 @@ def load(port, script, connections):
     return int(re.search(r"(\d+) requests in", said).group(1))
 
 
-def main():
-    binary = sys.argv[1]
+def requests_table(folder, binary):
+    """CPU time a request, by size of its body."""
     best = {}
-    running = []
-    with tempfile.TemporaryDirectory() as folder:
-        os.makedirs(f"{folder}/logs", exist_ok=True)
-        backend = free_port()
-        answer = '{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9}}'
-        location = f"default_type application/json; return 200 '{answer}';"
-        try:
-            running.append(start(0, *nginx(folder, "backend", backend, location)))
-            wait_for(backend)
-            measured = proxies(folder, backend, binary)
-            pids = {}
-            for name, (port, command) in measured.items():
-                process = start(1, *command)
-                running.append(process)
-                wait_for(port)
-                pids[name] = process.pid
-            for size, (length, connections) in SIZES.items():
-                script = write(f"{folder}/post.lua", 'wrk.method="POST"\nwrk.headers["content-type"]="application/json"\n'
-                               f"wrk.body=[==[{body(length)}]==]\n")
-                for _ in range(ROUNDS):
-                    for name, (port, _) in measured.items():
-                        before = cpu_us(pids[name])
-                        requests = load(port, script, connections)
-                        each = (cpu_us(pids[name]) - before) / requests
-                        best[size, name] = min(best.get((size, name), each), each)
-        finally:
-            for process in running:
-                process.send_signal(signal.SIGTERM)
-            for process in running:
-                process.wait(timeout=30)
+    answer = '{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9}}'
+    location = f"default_type application/json; return 200 '{answer}';"
+    backend = free_port()
+    with running(0, {"backend": (backend, nginx(folder, "backend", backend, location))}), \
+            running(1, proxies(folder, backend, binary)) as measured:
+        for size, (length, connections) in SIZES.items():
+            script = write(f"{folder}/post.lua", 'wrk.method="POST"\nwrk.headers["content-type"]="application/json"\n'
+                           f"wrk.body=[==[{body(length)}]==]\n")
+            for _ in range(ROUNDS):
+                for name, (port, pid) in measured.items():
+                    before = cpu_ns(pid)
+                    requests = load(port, script, connections)
+                    each = (cpu_ns(pid) - before) / 1000 / requests
+                    best[size, name] = min(best.get((size, name), each), each)
     print("| CPU-µs a request | nginx | HAProxy | llmb-data | ratio to nginx |")
     print("|---|---|---|---|---|")
     for size in SIZES:
         row = {name: best[size, name] for name in measured}
         ratio = row["llmb-data"] / row["nginx"]
         print(f"| {size} | {row['nginx']:.1f} | {row['haproxy']:.1f} | {row['llmb-data']:.1f} | {ratio:.2f} |")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        os.makedirs(f"{folder}/logs", exist_ok=True)
+        requests_table(folder, sys.argv[1])
+        backend = free_port()
+        os.sched_setaffinity(0, {0})
+        with running(1, proxies(folder, backend, sys.argv[1])) as measured:
+            stream.table(measured, ROUNDS, backend, cpu_ns)
 
 
 if __name__ == "__main__":

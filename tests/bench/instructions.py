@@ -1,7 +1,8 @@
 """User instructions of the data plane for one 1 KB request, by callgrind: python3 tests/bench/instructions.py LLMB_DATA.
 
 The difference between two runs that differ by a known number of requests alone, so that start and end cancel out.
-Repeatable whatever else the machine does. Needs valgrind. Ends by itself; talks to loopback only.
+Repeatable whatever else the machine does. With --gate, more than instructions.txt records (and 5 %) is a failure.
+Needs valgrind. Ends by itself; talks to loopback only.
 """
 
 import json
@@ -18,6 +19,9 @@ import time
 from cost import body, free_port, wait_for, write
 
 FEW, MANY = 200, 1200
+#: What a request may cost at most, ever, and how much more than is recorded a change may add.
+MOST, GROWTH = 60_000, 1.05
+RECORD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.txt")
 BODY = b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":9}}'
 ANSWER = b"HTTP/1.1 200 OK\r\nserver: b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -96,7 +100,13 @@ def main():
     threading.Thread(target=backend, args=(listener,), daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         few, many = (instructions(sys.argv[1], folder, listener.getsockname()[1], count) for count in (FEW, MANY))
-    print(f"{(many - few) / (MANY - FEW):.0f} user instructions a request of 1 KB")
+    each = round((many - few) / (MANY - FEW))
+    with open(RECORD, encoding="ascii") as file:
+        recorded = int(file.read())
+    print(f"{each} user instructions a request of 1 KB, {recorded} recorded, {MOST} allowed")
+    if "--gate" in sys.argv and each > min(MOST, recorded * GROWTH):
+        raise SystemExit(f"a request costs {each / recorded:.2f} times what is recorded: make it cheaper, or record it "
+                         f"in {os.path.relpath(RECORD)} and say why")
 
 
 if __name__ == "__main__":

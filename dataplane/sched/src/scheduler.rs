@@ -281,6 +281,9 @@ impl Scheduler {
 
     /// Starts the oldest who may, again and again, until the freed backends are full or nobody waits for them.
     fn fill(&mut self, freed: BTreeSet<BackendId>, out: &mut Vec<Decision>) {
+        if self.queue.len() == 0 {
+            return;
+        }
         let mut heads: BTreeSet<(Option<Number>, BackendId)> =
             freed.into_iter().map(|id| (None, id)).collect();
         while let Some((seen, backend)) = heads.pop_first() {

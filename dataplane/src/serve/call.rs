@@ -48,7 +48,7 @@ struct Call {
 /// Where and for whom a call is answered.
 struct Run {
     worker: Rc<Worker>,
-    inquiry: Inquiry,
+    inquiry: Rc<Inquiry>,
 }
 
 /// A call on its way to an answer.
@@ -57,7 +57,7 @@ type Work = Pin<Box<dyn Future<Output = Result<Response<Body>, Fault>>>>;
 /// Answers a call; faults are said in the client's dialect.
 pub async fn answer(
     worker: &Rc<Worker>,
-    inquiry: &Inquiry,
+    inquiry: &Rc<Inquiry>,
     operation: Operation,
     model: Option<String>,
     request: Request<Incoming>,
@@ -99,7 +99,7 @@ impl Drop for Gone<'_> {
 
 async fn serve(
     worker: &Rc<Worker>,
-    inquiry: &Inquiry,
+    inquiry: &Rc<Inquiry>,
     operation: Operation,
     model: Option<String>,
     request: Request<Incoming>,

@@ -1,12 +1,17 @@
 //! Reads a request body within its bounds, and undoes its compression.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use tokio::time::Instant;
+use hyper::body::{Body as _, Frame, Incoming};
+use tokio::time::{Instant, Sleep, sleep_until};
 use wire::Fault;
 
 use super::{
@@ -78,6 +83,9 @@ async fn discard(mut body: Incoming) {
 /// JSON travels under several names; `curl` alone sends it as a form, some clients send no type at all.
 fn media_type(headers: &HeaderMap) -> Result<(), Fault> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    if value == "application/json" {
+        return Ok(());
+    }
     let told = String::from_utf8_lossy(value.as_bytes()).into_owned();
     let essence = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let known = matches!(
@@ -119,13 +127,13 @@ async fn collect(
     let mut length = 0;
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
-    loop {
-        let end = deadline(began, length, limits.piece_wait);
-        let frame = match tokio::time::timeout_at(end, body.frame()).await {
+    let mut patience = Patience::default();
+    while !body.is_end_stream() {
+        let frame = match patience.next(body, deadline(began, length, limits.piece_wait)).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(bad(format!("the body broke off: {error}")).into()),
             Ok(None) => break,
-            Err(_) => return Err(Refused { fault: bad(slow(began, length, told)), slow: true }),
+            Err(Late) => return Err(Refused { fault: bad(slow(began, length, told)), slow: true }),
         };
         let Ok(piece) = frame.into_data() else { continue };
         length += piece.len();
@@ -150,6 +158,39 @@ async fn collect(
 fn deadline(began: Instant, length: usize, piece_wait: Duration) -> Instant {
     let earned = Duration::from_micros(length as u64 * 1_000_000 / BYTES_PER_S_MIN);
     (began + piece_wait + earned).min(Instant::now() + piece_wait)
+}
+
+/// Times one body, by a timer that is made when it must be waited for and set anew only when it fires.
+#[derive(Default)]
+struct Patience {
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A piece did not come by its deadline.
+struct Late;
+
+type Piece = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+impl Patience {
+    /// The next piece, which must come by `due`: not before what was due earlier.
+    async fn next(&mut self, body: &mut Incoming, due: Instant) -> Result<Piece, Late> {
+        poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(piece) => Poll::Ready(Ok(piece)),
+            Poll::Pending => self.poll(cx, due).map(Err),
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Late> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= due {
+                return Poll::Ready(Late);
+            }
+            timer.as_mut().reset(due);
+        }
+    }
 }
 
 fn slow(began: Instant, length: usize, told: usize) -> String {

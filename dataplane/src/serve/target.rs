@@ -8,33 +8,36 @@ use hyper::body::Incoming;
 use sched::TicketId;
 use wire::{Dialect, Fault, Target};
 
-use super::{Body, Worker, call, local};
+use super::{Body, RequestId, Worker, call, local};
 
 const SERVER: HeaderValue = HeaderValue::from_static(concat!("llm-balancer/", env!("CARGO_PKG_VERSION")));
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-llmb-request-id");
+/// Where clients of hosted providers look for an id.
+const OTHER_IDS: [HeaderName; 2] =
+    [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
 
 /// A request on its way through this data plane.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Inquiry {
     /// Given by us, in every answer and log line.
-    pub id: String,
+    pub id: RequestId,
     /// When its head was read.
     pub arrival: Instant,
     /// Who asks.
     pub key: u64,
     /// Its number in the scheduling core, once it has one.
-    pub ticket: Rc<Cell<Option<TicketId>>>,
+    pub ticket: Cell<Option<TicketId>>,
 }
 
 /// Answers one request.
 pub async fn answer(worker: &Rc<Worker>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let shared = &worker.shared;
-    let inquiry = Inquiry {
+    let inquiry = Rc::new(Inquiry {
         id: shared.request_id(),
         arrival: Instant::now(),
         key: shared.key(request.headers(), peer),
-        ticket: Rc::default(),
-    };
+        ticket: Cell::default(),
+    });
     let target = wire::target(request.method().as_str(), request.uri().path(), request.uri().query());
     let mut response = match refused_shape(&request) {
         Some(message) => fault(&Fault::BadRequest { message }, target_dialect(&target), &inquiry.id),
@@ -45,16 +48,14 @@ pub async fn answer(worker: &Rc<Worker>, request: Request<Incoming>, peer: IpAdd
             other => local::answer(shared, &inquiry, &other, request.uri().path()),
         },
     };
-    if let Ok(id) = HeaderValue::from_str(&inquiry.id) {
-        let headers = response.headers_mut();
-        // The backend's own request id stays what the client sees, where there is one.
-        for name in ["x-request-id", "request-id"] {
-            headers.entry(name).or_insert_with(|| id.clone());
-        }
-        headers.insert(REQUEST_ID, id);
-        // Probes know a balancer by this, and never make it a backend of itself.
-        headers.entry(header::SERVER).or_insert(SERVER);
+    let headers = response.headers_mut();
+    // The backend's own request id stays what the client sees, where there is one.
+    for name in OTHER_IDS {
+        headers.entry(name).or_insert_with(|| inquiry.id.header());
     }
+    headers.insert(REQUEST_ID, inquiry.id.header());
+    // Probes know a balancer by this, and never make it a backend of itself.
+    headers.entry(header::SERVER).or_insert(SERVER);
     response
 }
 

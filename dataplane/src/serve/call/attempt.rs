@@ -3,14 +3,14 @@
 use std::{cell::Cell, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use sched::{Outcome, Span};
 use tokio::time::Instant;
 use wire::{Fault, First, Framing, Tap};
 
-use super::{super::Body, Call, Run, request};
+use super::{super::Body, Call, Run, request::Outgoing};
 use crate::{
     config::Backend,
     deadline::{Burden, Name, Passed, Time, Watch},
@@ -58,8 +58,8 @@ pub async fn attempt(
     time: Time,
 ) -> Result<Response<Body>, Failure> {
     let backend = &chosen.backend;
-    let (request, strip) = match request::build(call, chosen) {
-        Ok(built) => built,
+    let outgoing = match Outgoing::new(call, chosen) {
+        Ok(outgoing) => outgoing,
         Err(fault) => {
             return Err(Failure {
                 cause: None,
@@ -80,16 +80,16 @@ pub async fn attempt(
         whole: (call.framing == Framing::Whole && call.operation.generates()).then_some(call.ask.max_output),
     };
     let mut watch = Watch::new(time, &burden);
-    let begun = exchange(run, call, backend, &request, time, &mut watch).await;
+    let begun = exchange(run, call, backend, &outgoing, time, &mut watch).await;
     match begun {
-        Ok(begun) => Ok(relayed(run, call, chosen, begun, watch, lease, strip)),
+        Ok(begun) => Ok(relayed(run, call, chosen, begun, watch, lease, outgoing.strip)),
         Err(failed) => Err(Failure {
             cause: failed.cause,
             sent: failed.sent,
             what: failed.what,
             answer: match failed.answer {
                 Answer::Fault(fault) => Err(fault),
-                Answer::Said(head, body) => Ok(said(&head, body, chosen)),
+                Answer::Said(head, body) => Ok(said(head, body, chosen)),
                 Answer::Made(status, message) => {
                     Ok(super::made(call.operation.dialect(), status, &message, &run.inquiry.id))
                 }
@@ -104,14 +104,14 @@ async fn exchange(
     run: &Run,
     call: &Call,
     backend: &Backend,
-    request: &Request<Bytes>,
+    outgoing: &Outgoing<'_>,
     time: Time,
     watch: &mut Watch,
 ) -> Result<Begun, Box<Failed>> {
     let heard = Cell::new(None);
     let connect = time.deadlines.connect;
     let mut begun = pin!(async {
-        let sent = run.worker.pool.send(&backend.base, request, connect).await;
+        let sent = run.worker.pool.send(&backend.base, || outgoing.request(), connect).await;
         let (answer, wire) = sent.map_err(|error| unsent(backend, &error))?;
         begin(call, backend, answer, wire, &heard).await
     });
@@ -343,11 +343,12 @@ async fn collected(mut body: Incoming) -> Bytes {
 }
 
 /// The server's own refusal, for the client.
-fn said(head: &Parts, body: Bytes, chosen: &Candidate) -> Response<Body> {
+fn said(mut head: Parts, body: Bytes, chosen: &Candidate) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = head.status;
-    *response.headers_mut() = provider::answer_headers(&head.headers, false);
-    mark(response.headers_mut(), chosen);
+    provider::keep_for_client(&mut head.headers, false);
+    mark(&mut head.headers, chosen);
+    *response.headers_mut() = head.headers;
     response
 }
 
@@ -384,11 +385,12 @@ fn relayed(
     };
     // A stream may end in a frame of ours, whatever length the server told.
     let length_kept = !begun.judged || call.framing == Framing::Whole;
-    let headers = provider::answer_headers(&begun.head.headers, length_kept);
+    let mut headers = begun.head.headers;
+    provider::keep_for_client(&mut headers, length_kept);
+    mark(&mut headers, chosen);
     let relay = Relay::new(passage, begun.upstream, begun.start, begun.wire, watch, lease);
     let mut response = Response::new(Body::Relay(Box::new(relay)));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    mark(response.headers_mut(), chosen);
     response
 }

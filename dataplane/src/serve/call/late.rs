@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -22,7 +23,7 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// How to speak to a client that waits.
 pub struct Voice {
     shared: Arc<Shared>,
-    inquiry: Inquiry,
+    inquiry: Rc<Inquiry>,
     operation: Operation,
     framing: Framing,
     model: String,
