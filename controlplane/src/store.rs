@@ -7,6 +7,7 @@ pub mod finding;
 #[cfg(test)]
 pub mod memory;
 mod tree;
+mod witness;
 
 pub use commit::{Store, StoreFault};
 pub use engine::{EngineFault, Identity};

@@ -58,14 +58,29 @@ impl Process {
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(binary(name))
-            .args(args)
-            .envs(env.iter().copied())
+        let mut command = Command::new(binary(name));
+        command.args(args).envs(env.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts a binary of the product by a line of bash that ends in `exec "$@"`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_by(line: &str, name: &str, args: &[&str]) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["-c", line, "--"]).arg(binary(name)).args(args);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let output = Arc::new(Output::default());
         let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         read(out, output.clone());
@@ -101,6 +116,14 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn ended(mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
     }
 
     /// Asks it to end, and waits.

@@ -3,10 +3,7 @@
 mod slow_parts;
 
 use std::{
-    collections::BTreeMap,
     io,
-    net::TcpListener as Reserved,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -16,12 +13,14 @@ use std::{
 
 use futures_util::future::join_all;
 use llmsim::{Kind, Settings, Sim, now_us};
-use proto::v1::{self, Dialect, management_client::ManagementClient};
+use proto::v1::{self, Dialect};
 use serde_json::json;
 use slow_parts::{
     COMPLETION, Chance, PATIENCE,
     load::{Load, ask},
-    message, ok, post,
+    message, ok,
+    planes::{address, control, manage},
+    post,
 };
 use tests::{
     process::{Process, field},
@@ -30,136 +29,8 @@ use tests::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
     time::timeout,
 };
-use tonic::transport::Channel;
-
-type Manage = ManagementClient<Channel>;
-
-async fn manage(addr: &str) -> Manage {
-    let began = Instant::now();
-    loop {
-        match ManagementClient::connect(format!("http://{addr}")).await {
-            Ok(client) => return client,
-            Err(error) => assert!(began.elapsed() < PATIENCE, "no management: {error}"),
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-fn control(listen: &str, state: &Path) -> (Process, String) {
-    let state = state.display().to_string();
-    let args = ["--listen", listen, "--state-dir", &state, "--probe-interval", "1s"];
-    let process = Process::start("llmb-control", &args, &[]);
-    let line = process.line("its address", |line| line.contains("control plane runs"));
-    (process, field(&line, "addr"))
-}
-
-/// A backend all of whose fields say `state`, so that a half of it would show.
-fn row(name: &str, state: u32) -> v1::Backend {
-    v1::Backend {
-        name: name.to_owned(),
-        url: format!("http://127.0.0.1:9/{name}/state{state}"),
-        max_concurrency: state + 1,
-        priority: i32::try_from(state).expect("a small number"),
-        max_input_tokens: 100 * state + 1,
-        // It is never asked for anything.
-        draining: true,
-        ..v1::Backend::default()
-    }
-}
-
-fn whole(found: &v1::Backend) -> bool {
-    let state = u32::try_from(found.priority).unwrap_or_default();
-    let right = row(&found.name, state);
-    found.url == right.url
-        && found.max_concurrency == right.max_concurrency
-        && found.max_input_tokens == right.max_input_tokens
-        && found.draining
-}
-
-/// What was acknowledged last of a name: its revision and its state.
-type Acknowledged = BTreeMap<String, (u64, u32)>;
-
-/// Creates and changes one backend after another until the control plane is gone; says what was acknowledged.
-async fn write(mut client: Manage, prefix: String, told: mpsc::Sender<(String, u64, u32)>) {
-    const CHANGES: u32 = 4;
-    for number in 0..1000 {
-        let name = format!("{prefix}-{number}");
-        for state in 0..CHANGES {
-            let backend = Some(row(&name, state));
-            let answer = match state {
-                0 => client.create_backend(v1::CreateBackendRequest { backend }).await,
-                _ => client.update_backend(v1::UpdateBackendRequest { backend, ..Default::default() }).await,
-            };
-            let Ok(answer) = answer else { return };
-            if told.send((name.clone(), answer.into_inner().revision, state)).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// All that was acknowledged is there, as it was written; what was not is there wholly or not at all.
-async fn check(client: &mut Manage, acknowledged: &Acknowledged) {
-    let listed = client.list_backends(v1::ListBackendsRequest::default()).await.expect("a list").into_inner();
-    let mut there = BTreeMap::new();
-    for backend in listed.backends {
-        assert!(whole(&backend), "half of a write: {backend:?}");
-        there.insert(backend.name.clone(), backend);
-    }
-    for (name, (revision, state)) in acknowledged {
-        let found = there.get(name).unwrap_or_else(|| panic!("{name} was acknowledged and is gone"));
-        let now = u32::try_from(found.priority).expect("as written");
-        // The next change may have been written when the kill came before its answer.
-        let same = found.revision == *revision && now == *state;
-        let next = found.revision > *revision && now == state + 1;
-        assert!(same || next, "{name} was acknowledged at {revision} with state {state}: {found:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_acknowledged_writes_survive_fifty_kills() {
-    const ROUNDS: usize = 50;
-    const WRITES: usize = 20;
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut acknowledged = Acknowledged::new();
-    let mut writes = 0;
-    for round in 0..ROUNDS {
-        let (process, addr) = control("127.0.0.1:0", folder.path());
-        let mut client = manage(&addr).await;
-        check(&mut client, &acknowledged).await;
-        let (told, mut answers) = mpsc::channel(64);
-        for writer in 0..4 {
-            tokio::spawn(write(client.clone(), format!("r{round}-{writer}"), told.clone()));
-        }
-        drop(told);
-        let mut process = Some(process);
-        let mut seen = 0;
-        while let Some((name, revision, state)) = timeout(PATIENCE, answers.recv()).await.expect("an answer")
-        {
-            acknowledged.insert(name, (revision, state));
-            seen += 1;
-            if seen == WRITES {
-                process.take().expect("it runs").kill();
-            }
-        }
-        assert!(seen >= WRITES, "{seen} writes in round {round}");
-        writes += seen;
-    }
-    let (_process, addr) = control("127.0.0.1:0", folder.path());
-    check(&mut manage(&addr).await, &acknowledged).await;
-    println!("{writes} acknowledged writes on {} backends, {ROUNDS} kills", acknowledged.len());
-}
-
-/// An address to come back to: below the ports that systems give to outgoing connections, so that none takes it while
-/// its owner is down.
-fn address() -> String {
-    let first = 20_000 + std::process::id() % 8000;
-    let free = (first..first + 2000).map(|port| format!("127.0.0.1:{port}"));
-    free.into_iter().find(|addr| Reserved::bind(addr).is_ok()).expect("a free port")
-}
 
 /// Both planes as processes, and simulated servers behind them.
 struct Planes {

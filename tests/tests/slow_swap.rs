@@ -5,7 +5,6 @@ mod slow_parts;
 use std::{
     collections::BTreeMap,
     io,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,12 +15,8 @@ use std::{
 use futures_util::future::join_all;
 use proto::v1::{self, Dialect};
 use serde_json::{Value, json};
-use slow_parts::{PATIENCE, message, ok, post};
-use tests::{
-    feed::Feed,
-    process::{Process, field},
-    rig,
-};
+use slow_parts::{PATIENCE, message, ok, planes::data, post};
+use tests::{feed::Feed, rig};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
@@ -171,21 +166,12 @@ fn contents(body: &str, streams: bool) -> String {
     events.filter_map(|event| Some(event["choices"][0]["delta"]["content"].as_str()?.to_owned())).collect()
 }
 
-/// A data plane of its own process, and its address.
-fn plane(control: &str, state: &Path) -> (Process, String) {
-    let state = state.display().to_string();
-    let args = ["--control", control, "--state-dir", &state, "--listen", "127.0.0.1:0"];
-    let process = Process::start("llmb-data", &[&args[..], &["--admin-listen", "127.0.0.1:0"]].concat(), &[]);
-    let line = process.line("its address", |line| line.contains("data plane serves"));
-    (process, field(&line, "listen"))
-}
-
 /// Load while `SWAPS` snapshots are published, of which `names` says the backends of each.
 async fn swaps(faults: bool, slots: u32, names: impl Fn(u64) -> Vec<u64>) {
     let servers = Servers::start(faults).await;
     let mut feed = Feed::start().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (plane, addr) = plane(&feed.url, folder.path());
+    let (plane, addr, _) = data(feed.url.trim_start_matches("http://"), folder.path());
     let first = feed.publish(servers.snapshot(1, &names(1), slots)).await;
     feed.acked(first, PATIENCE).await;
     let (over, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

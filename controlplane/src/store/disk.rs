@@ -13,7 +13,11 @@ use sled::{
     transaction::{ConflictableTransactionError, TransactionError, TransactionalTree},
 };
 
-use super::engine::{Batch, Engine, EngineFault, Records, Tree};
+use super::{
+    engine::{Batch, Engine, EngineFault, Records, Tree},
+    tree,
+    witness::Witness,
+};
 
 /// Bytes of sled's page cache.
 const CACHE_BYTES_MAX: u64 = 64 << 20;
@@ -25,7 +29,7 @@ const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 /// sled's own background flush, milliseconds.
 const FLUSH_EVERY_MS: u64 = 200;
 
-/// One sled database, alone on its directory. Fields drop in this order: trees, database, sync handle, lock.
+/// One sled database, alone on its directory. Fields drop in this order: trees, database, sync handle, note, lock.
 pub struct Disk {
     meta: sled::Tree,
     backends: sled::Tree,
@@ -36,6 +40,7 @@ pub struct Disk {
     file: File,
     dir: PathBuf,
     free_bytes_floor: u64,
+    witness: Witness,
     _lock: File,
 }
 
@@ -58,7 +63,20 @@ impl Disk {
         // sled's flush orders data only; this handle is for the sync that survives a power loss.
         let file = File::open(dir.join("db")).map_err(directory)?;
         let free_bytes_floor = FREE_BYTES_FLOOR;
-        Ok(Disk { meta, backends, routes, journal, findings, db, file, dir, free_bytes_floor, _lock: lock })
+        let witness = Witness::open(home.join("witness")).map_err(directory)?;
+        Ok(Disk {
+            meta,
+            backends,
+            routes,
+            journal,
+            findings,
+            db,
+            file,
+            dir,
+            free_bytes_floor,
+            witness,
+            _lock: lock,
+        })
     }
 
     /// With another floor of free space, bytes.
@@ -66,6 +84,15 @@ impl Disk {
     pub fn with_floor(mut self, free_bytes_floor: u64) -> Self {
         self.free_bytes_floor = free_bytes_floor;
         self
+    }
+
+    /// Its lineage and revision; empty and 0 where it has none.
+    fn state(&self) -> Result<(String, u64), EngineFault> {
+        let value = |key| self.meta.get(key).map_err(|problem| broken(&self.dir, &problem));
+        let lineage =
+            value(tree::LINEAGE)?.map_or(Ok(String::new()), |value| tree::decode("lineage", &value))?;
+        let revision = value(tree::REVISION)?.map_or(Ok(0), |value| tree::decode("revision", &value))?;
+        Ok((lineage, revision))
     }
 
     fn space(&self) -> Result<(), EngineFault> {
@@ -86,6 +113,8 @@ impl Engine for Disk {
             let rows = tree.iter().map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())));
             rows.collect::<Result<Vec<_>, _>>().map_err(|problem| broken(&self.dir, &problem))
         };
+        let (lineage, revision) = self.state()?;
+        self.witness.check(&self.dir, &lineage, revision)?;
         Ok(Records {
             meta: list(&self.meta)?,
             backends: list(&self.backends)?,
@@ -118,7 +147,12 @@ impl Engine for Disk {
             TransactionError::Storage(problem) => EngineFault::Write(problem.to_string()),
         })?;
         self.db.flush().map_err(|problem| EngineFault::Write(problem.to_string()))?;
-        self.file.sync_data().map_err(|problem| EngineFault::Write(problem.to_string()))
+        self.file.sync_data().map_err(|problem| EngineFault::Write(problem.to_string()))?;
+        let (lineage, revision) = self.state()?;
+        if let Err(problem) = self.witness.note(&lineage, revision) {
+            tracing::warn!(%problem, "the note beside the store cannot be written");
+        }
+        Ok(())
     }
 }
 

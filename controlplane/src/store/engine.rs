@@ -59,7 +59,9 @@ pub enum EngineFault {
     )]
     Locked(PathBuf),
     /// The directory cannot be used.
-    #[error("the state directory {dir} cannot be used: {source}")]
+    #[error(
+        "the state directory {dir} cannot be used: {source}; give --state-dir a directory that can be written to"
+    )]
     Directory {
         /// The directory.
         dir: PathBuf,
@@ -68,7 +70,8 @@ pub enum EngineFault {
     },
     /// The store does not open, also without its index.
     #[error(
-        "the store in {dir} does not open: {problem}; nothing was changed; move the directory aside to start empty"
+        "the store in {dir} does not open: {problem}; nothing was changed; put a copy of the state directory back, or \
+         move that directory aside to start empty and give it what `llmctl export` printed by `llmctl apply`"
     )]
     Broken {
         /// The directory.
@@ -76,12 +79,30 @@ pub enum EngineFault {
         /// What the engine said.
         problem: String,
     },
+    /// It opens, but is not what it was: its log is damaged.
+    #[error(
+        "the store in {dir} {has}, but had revision {had}: it was damaged or replaced; put a copy of the state directory \
+         back, or remove {witness} to go on with what is there"
+    )]
+    Lost {
+        /// The directory.
+        dir: PathBuf,
+        /// The revision that it had.
+        had: u64,
+        /// What it has now, in words.
+        has: String,
+        /// The note that says so.
+        witness: PathBuf,
+    },
     /// A record cannot be read.
-    #[error("the store has a record that this version cannot read: {0}")]
+    #[error(
+        "the store has a record that this version cannot read: {0}; nothing was changed; start the version that wrote \
+         it, or put a copy of the state directory back"
+    )]
     Record(String),
     /// Less free space than the floor.
     #[error(
-        "the file system of {dir} has {free_bytes} bytes free, the store writes with at least {floor_bytes}"
+        "the file system of {dir} has {free_bytes} bytes free, the store writes with at least {floor_bytes}: make room"
     )]
     Full {
         /// The directory.

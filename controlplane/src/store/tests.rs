@@ -215,6 +215,80 @@ async fn a_torn_index_is_moved_aside_and_all_data_is_there() {
     }
 }
 
+/// Damage to the log gives all that was acknowledged or a refusal that says what to do, never an older store.
+#[tokio::test]
+async fn a_damaged_log_is_whole_or_refused() {
+    const RECORDS: u64 = 40;
+    let sound = tempfile::tempdir().unwrap();
+    let store = on_disk(sound.path()).await.unwrap();
+    for n in 0..RECORDS {
+        store.change(Change::CreateBackend(backend(&format!("b{n}")))).await.unwrap();
+    }
+    store.stop();
+    let log = fs::read(sound.path().join("control/store/db")).unwrap();
+    let used = log.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let flipped = |at: usize| {
+        let mut log = log.clone();
+        log[at] ^= 0x5a;
+        log
+    };
+    let zeroed = |at: usize| {
+        let mut log = log.clone();
+        let end = used.min(at + 4096);
+        log[at..end].fill(0);
+        log
+    };
+    let cut = |at: usize| log[..at].to_vec();
+    let (mut whole, mut refused) = (0, 0);
+    for place in 0..24 {
+        let at = used * place / 24;
+        for damaged in [flipped(at), zeroed(at), cut(at), [&log[..], &[0xaa; 999]].concat()] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir_all(dir.path().join("control/store")).unwrap();
+            for entry in fs::read_dir(sound.path().join("control/store")).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_file()
+                    && !entry.file_name().to_string_lossy().starts_with("snap.")
+                {
+                    fs::copy(entry.path(), dir.path().join("control/store").join(entry.file_name())).unwrap();
+                }
+            }
+            fs::copy(sound.path().join("control/witness"), dir.path().join("control/witness")).unwrap();
+            fs::write(dir.path().join("control/store/db"), damaged).unwrap();
+            match on_disk(dir.path()).await {
+                Ok(store) => {
+                    assert_eq!(store.desired().revision, RECORDS, "byte {at}: an older store");
+                    assert_eq!(store.desired().backends.len() as u64, RECORDS, "byte {at}: records are gone");
+                    store.stop();
+                    whole += 1;
+                }
+                Err(fault) => {
+                    assert!(fault.to_string().contains("put a copy of the state directory back"), "{fault}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(whole > 0 && refused > 0, "{whole} whole, {refused} refused");
+}
+
+/// A state directory that cannot be one is told as such.
+#[tokio::test]
+async fn what_stands_in_the_way_of_the_directory_is_told() {
+    for file in ["control", "control/store"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"").unwrap();
+        let fault = on_disk(dir.path()).await.err().expect("no directory can be there").to_string();
+        assert!(fault.contains("directory") && fault.contains(&dir.path().display().to_string()), "{fault}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("control/lock")).unwrap();
+    let fault = on_disk(dir.path()).await.err().expect("the lock is no file").to_string();
+    assert!(fault.contains("give --state-dir a directory that can be written to"), "{fault}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_refuses_the_start() {
     let cases: [(Tree, &[u8], &[u8], &str); 4] = [

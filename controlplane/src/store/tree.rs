@@ -13,10 +13,12 @@ const FORM: u8 = 1;
 /// A record has at most this many bytes: larger values are what the engine does not sync.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-const LINEAGE: &[u8] = b"lineage";
+/// Where the lineage is.
+pub const LINEAGE: &[u8] = b"lineage";
 const EPOCH: &[u8] = b"epoch";
 const SALT: &[u8] = b"salt";
-const REVISION: &[u8] = b"revision";
+/// Where the revision is.
+pub const REVISION: &[u8] = b"revision";
 const OWNER: &[u8] = b"owner";
 
 #[derive(Serialize, Deserialize)]

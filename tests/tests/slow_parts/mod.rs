@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod load;
+pub mod planes;
 pub mod ways;
 
 use std::{io, time::Duration};
