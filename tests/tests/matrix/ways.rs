@@ -45,28 +45,29 @@ impl Way {
         self.path.replace("MODEL", model)
     }
 
-    /// Whether its answer in one piece is as long as the text.
-    pub fn grows(&self) -> bool {
-        !self.stream && !self.name.starts_with("embed")
+    /// Whether a long answer is asked for in this way, one of each family.
+    pub fn is_long(&self) -> bool {
+        !self.stream && matches!(self.name, "chat" | "messages" | "generateContent")
     }
 
-    pub fn body(&self, model: &str) -> Value {
+    /// A request for at most so many tokens.
+    pub fn body(&self, model: &str, max: u32) -> Value {
         let messages = json!([{"role": "user", "content": "hi"}]);
-        let mut body = match self.name {
-            "completions" | "generate" => json!({"model": model, "prompt": "hi"}),
-            "responses" | "embeddings" | "embed" => json!({"model": model, "input": "hi"}),
-            "embedContent" => return json!({"content": {"parts": [{"text": "hi"}]}}),
-            _ if self.family == Family::Gemini => {
-                return json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]});
+        let mut body = match (self.family, self.name) {
+            (_, "embeddings" | "embed") => return json!({"model": model, "input": "hi"}),
+            (_, "embedContent") => return json!({"content": {"parts": [{"text": "hi"}]}}),
+            (Gemini, _) => {
+                let contents = json!([{"role": "user", "parts": [{"text": "hi"}]}]);
+                return json!({"contents": contents, "generationConfig": {"maxOutputTokens": max}});
             }
-            _ => json!({"model": model, "messages": messages, "max_tokens": 100_000}),
+            (Openai, "completions") => json!({"prompt": "hi", "max_tokens": max}),
+            (Openai, "responses") => json!({"input": "hi", "max_output_tokens": max}),
+            (Ollama, "generate") => json!({"prompt": "hi", "options": {"num_predict": max}}),
+            (Ollama, _) => json!({"messages": messages, "options": {"num_predict": max}}),
+            _ => json!({"messages": messages, "max_tokens": max}),
         };
-        if !matches!(self.name, "embeddings" | "embed") {
-            body["stream"] = json!(self.stream);
-        }
-        if self.name == "completions" {
-            body["max_tokens"] = json!(100_000);
-        }
+        body["model"] = json!(model);
+        body["stream"] = json!(self.stream);
         body
     }
 }

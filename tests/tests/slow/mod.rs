@@ -1,5 +1,7 @@
 //! What the slow ring starts: binaries of the workspace, a real llama-server, and the scripts of tests/sdk.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::{
     env,
     ffi::OsStr,
