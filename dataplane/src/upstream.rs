@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    io,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -35,6 +36,9 @@ pub enum UpstreamError {
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// Nobody listens there, or nobody is there.
+    #[error("cannot connect: {0}")]
+    Refused(#[source] io::Error),
     /// Too slow to connect.
     #[error("{0}")]
     ConnectTimeout(Passed),

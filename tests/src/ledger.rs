@@ -36,6 +36,8 @@ pub struct Ledger {
     health: BTreeMap<BackendId, Health>,
     purse: Purse,
     failed: Option<TicketId>,
+    /// Whether the attempt that failed reached a server.
+    reached: bool,
     closing: bool,
 }
 
@@ -49,6 +51,7 @@ impl Ledger {
             health: fleet.backends.keys().map(|id| (*id, Health::default())).collect(),
             purse: Purse::default(),
             failed: None,
+            reached: true,
             closing: false,
             fleet,
             waiting: BTreeMap::new(),
@@ -128,9 +131,9 @@ impl Ledger {
                 let taken = self.holders(backend).any(|other| other == slot);
                 let better = self.better(&wait, backend);
                 let full = self.free(backend) == 0;
-                match wait.tried.is_empty() {
+                match wait.tried.is_empty() && wait.unreached.is_none() {
                     true => self.purse.start(self.now),
-                    false if self.failed == Some(ticket) => self.purse.retry(self.now),
+                    false if self.failed == Some(ticket) && self.reached => self.purse.retry(self.now),
                     false => {}
                 }
                 let health = self.health.entry(backend).or_default();
@@ -153,7 +156,7 @@ impl Ledger {
                 health.hear(self.now, &said.breaker);
             }
         }
-        if self.failed.is_some_and(|ticket| self.waiting.contains_key(&ticket)) {
+        if self.reached && self.failed.is_some_and(|ticket| self.waiting.contains_key(&ticket)) {
             self.purse.retry(self.now);
         }
     }
@@ -292,7 +295,7 @@ impl Ledger {
     fn arrive(&mut self, arrival: &Arrival) {
         if !self.waiting.contains_key(&arrival.ticket) && !self.running.contains_key(&arrival.ticket) {
             self.answers.entry(arrival.ticket).or_default();
-            let wait = Wait { arrival: arrival.clone(), since: self.now, tried: Vec::new() };
+            let wait = Wait { arrival: arrival.clone(), since: self.now, tried: Vec::new(), unreached: None };
             self.waiting.insert(arrival.ticket, wait);
         }
     }
@@ -328,7 +331,19 @@ impl Ledger {
             self.cool(&held);
         }
         let mut wait = held.wait;
-        wait.tried.push(held.backend);
+        self.reached = fault != Fault::Refused || sent || held.streaming;
+        if self.reached {
+            wait.tried.push(held.backend);
+        } else {
+            let first = *wait.unreached.get_or_insert(self.now);
+            let up = self.feasible(&wait).into_iter().filter(|(_, seen)| seen.healthy && !seen.draining);
+            let mut rests = up.map(|(id, _)| self.health.get(&id).and_then(Health::rests_until));
+            // the core alone knows how long each rests
+            if rests.all(|rests| rests.is_some()) {
+                let deadline = &mut wait.arrival.deadline;
+                *deadline = (*deadline).min(first + Span::from_secs(10));
+            }
+        }
         self.failed = Some(ticket);
         *self.answers.entry(ticket).or_default() -= 1;
         self.waiting.insert(ticket, wait);

@@ -315,7 +315,7 @@ impl<C: Core> World<C> {
                 self.report.ran.push(Ran { ticket: *ticket, backend: *backend, start: now });
                 let Some(request) = self.requests.get(ticket).cloned() else { return };
                 let mood = self.moods.get(backend).copied().unwrap_or_default();
-                let reaches = request.fate != Fate::Unsent && mood != Mood::Deaf;
+                let reaches = request.fate != Fate::Unsent && !matches!(mood, Mood::Deaf | Mood::Gone);
                 self.engines.start(*ticket, *backend, reaches, now);
                 if let Some((fault, sent)) =
                     mood.fault(*ticket, *backend).filter(|_| request.fate != Fate::Unsent)

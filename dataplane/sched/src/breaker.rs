@@ -15,6 +15,8 @@ pub const BREAKER_WINDOW_AGE: Span = Span::from_secs(30);
 pub const BREAKER_REST_MIN: Span = Span::from_secs(1);
 /// No rest is longer, neither the breaker's nor the one that a server asks for.
 pub const BREAKER_REST_MAX: Span = Span::from_secs(60);
+/// No rest after a refused connection is longer: that it is still refused is known at once and costs nobody a thing.
+pub const REFUSED_REST_MAX: Span = Span::from_secs(4);
 /// A rest is up to so much longer or shorter, so that not all backends come back at once.
 pub const BREAKER_JITTER_PERCENT: u64 = 20;
 /// A breaker that was closed for so long begins with the first rest again.
@@ -26,9 +28,17 @@ pub const LIMITED_REST_MIN: Span = Span::from_secs(1);
 
 #[derive(Clone, Copy)]
 enum State {
-    Closed { since: Moment },
-    Open { until: Moment },
-    Trial { running: bool },
+    Closed {
+        since: Moment,
+    },
+    /// `beyond`: how much longer it would rest had not the connection been refused.
+    Open {
+        until: Moment,
+        beyond: Span,
+    },
+    Trial {
+        running: bool,
+    },
 }
 
 /// When an outcome came and whether it was a failure, for the last `BREAKER_WINDOW`.
@@ -131,7 +141,7 @@ impl Switch {
                 self.in_a_row += 1;
                 self.window.push(now, true);
                 // nobody listens: whoever waits for it would only be refused in turn
-                let deaf = cause == Cause::Fault(Fault::Connect);
+                let deaf = matches!(cause, Cause::Fault(Fault::Connect | Fault::Refused));
                 if deaf || self.in_a_row >= BREAKER_FAILURES || self.window.half_failed(now) {
                     let forgotten = self.era == 0 || now.since(since) >= BREAKER_FORGET;
                     self.doublings = if forgotten { 0 } else { self.doublings + 1 };
@@ -167,7 +177,7 @@ impl Switch {
     /// Ends the rests whose end has come.
     pub(crate) fn rested(&mut self, now: Moment) {
         self.limited = self.limited.filter(|until| *until > now);
-        if let State::Open { until } = self.state
+        if let State::Open { until, .. } = self.state
             && until <= now
         {
             self.state = State::Trial { running: false };
@@ -184,6 +194,15 @@ impl Switch {
         self.open_until().max(self.limited)
     }
 
+    /// As `rests_until`, with each rest as long as its failures in a row make it: what one may wait for.
+    pub(crate) fn hopes_until(&self) -> Option<Moment> {
+        let open = match self.state {
+            State::Open { until, beyond } => Some(until + beyond),
+            State::Closed { .. } | State::Trial { .. } => None,
+        };
+        open.max(self.limited)
+    }
+
     pub(crate) fn view(&self, now: Moment) -> Breaker {
         let state = match self.state {
             State::Closed { .. } => BreakerState::Closed,
@@ -196,7 +215,7 @@ impl Switch {
 
     fn open_until(&self) -> Option<Moment> {
         match self.state {
-            State::Open { until } => Some(until),
+            State::Open { until, .. } => Some(until),
             State::Closed { .. } | State::Trial { .. } => None,
         }
     }
@@ -205,12 +224,14 @@ impl Switch {
         self.era += 1;
         self.in_a_row = 0;
         self.window = Window::default();
-        let rest = BREAKER_REST_MIN.0 << self.doublings.min(6);
-        let rest = rest.min(BREAKER_REST_MAX.0);
+        let due = (BREAKER_REST_MIN.0 << self.doublings.min(6)).min(BREAKER_REST_MAX.0);
+        let refused = self.cause == Some(Cause::Fault(Fault::Refused));
+        let rest = if refused { due.min(REFUSED_REST_MAX.0) } else { due };
+        let beyond = Span(due - rest);
         let spread = rest * BREAKER_JITTER_PERCENT / 100;
         // counted from the end, away from the numbers of tickets
         let chance = draw(seed, u64::MAX - u64::from(self.era), u64::from(backend.0));
         let rest = rest - spread + chance % (2 * spread + 1);
-        self.state = State::Open { until: now + Span(rest.min(BREAKER_REST_MAX.0)) };
+        self.state = State::Open { until: now + Span(rest.min(BREAKER_REST_MAX.0)), beyond };
     }
 }

@@ -86,12 +86,12 @@ pub(crate) fn down(eligible: &[BackendId], slots: &Slots) -> bool {
     !eligible.iter().any(|id| slots.room(*id).is_some_and(up))
 }
 
-/// When the first of them that are up has rested; `None` when one of them does not rest.
+/// When one may hope that the first of them that are up has rested; `None` when one of them does not rest.
 pub(crate) fn resting(eligible: &[BackendId], slots: &Slots) -> Option<Moment> {
     let up = |room: &&Room| room.backend.healthy && !room.backend.draining;
     let mut soonest = None;
     for room in eligible.iter().filter_map(|id| slots.room(*id)).filter(up) {
-        let until = room.switch.rests_until()?;
+        let until = room.switch.hopes_until()?;
         soonest = Some(soonest.map_or(until, |soonest: Moment| soonest.min(until)));
     }
     soonest

@@ -74,6 +74,9 @@ pub struct Usage {
 pub enum Fault {
     /// No connection came about.
     Connect,
+    /// Nobody listens there now, as when a server restarts. Told with `sent: false` it is no try of the backend: the
+    /// request may come back to it, for `UNREACHED_WAIT_MAX` from its first such failure where nothing else is up.
+    Refused,
     /// The connection broke.
     Reset,
     /// Nothing came in time.
@@ -194,7 +197,7 @@ pub enum Refusal {
     Unhealthy,
     /// All candidates that could take it are draining.
     Draining,
-    /// On arrival all candidates that could take it and are up rest, for too long to wait for.
+    /// All candidates that could take it and are up rest, for too long to wait for.
     Resting {
         /// As of `QueueFull`.
         retry_after: Span,

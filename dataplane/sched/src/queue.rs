@@ -25,6 +25,8 @@ pub(crate) struct Ticket {
     pub(crate) since: Moment,
     pub(crate) number: Number,
     pub(crate) tried: Tried,
+    /// Since when it found backends where nobody listened.
+    pub(crate) unreached: Option<Moment>,
 }
 
 struct Waiting {
@@ -87,7 +89,7 @@ impl Queue {
     pub(crate) fn draw(&mut self, arrival: Arrival, since: Moment) -> Box<Ticket> {
         let number = self.next;
         self.next = Number(number.0 + 1);
-        Box::new(Ticket { arrival, since, number, tried: Tried::default() })
+        Box::new(Ticket { arrival, since, number, tried: Tried::default(), unreached: None })
     }
 
     /// Adds a ticket that does not wait, at the place of its number; `eligible` is sorted.

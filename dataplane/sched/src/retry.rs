@@ -1,9 +1,11 @@
 //! Failover: how often a request may be tried, and how many retries the whole may cost.
 
-use crate::{BackendId, Moment};
+use crate::{BackendId, Moment, Span};
 
 /// How often a request is tried at most, the first attempt included.
 pub const TRIES_MAX: usize = 3;
+/// How long a request that reached nobody waits for one to come back, from its first failure.
+pub const UNREACHED_WAIT_MAX: Span = Span::from_secs(10);
 /// Retries earned by a hundred first starts.
 pub const RETRY_PERCENT: u64 = 20;
 /// Retries earned by a second, so that a quiet product can retry as well.
@@ -29,6 +31,11 @@ impl Tried {
 
     pub(crate) fn contains(&self, backend: BackendId) -> bool {
         self.backends[..self.len()].contains(&backend)
+    }
+
+    /// Forgets the latest, which was not reached.
+    pub(crate) fn pop(&mut self) {
+        self.len -= 1;
     }
 
     pub(crate) fn push(&mut self, backend: BackendId) {

@@ -10,7 +10,8 @@ use crate::retry::Budget;
 use crate::slots::{Failed, Slots};
 use crate::{
     Arrival, BREAKER_WAIT_MAX, BackendId, BackendView, Decision, Event, Fault, Fleet, Moment, Outcome,
-    Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, Usage, View,
+    Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, UNREACHED_WAIT_MAX, Usage,
+    View,
 };
 
 /// The scheduling core. The same seed and events give the same decisions.
@@ -196,33 +197,46 @@ impl Scheduler {
 
     /// Tries a request elsewhere, now or when it is its turn there.
     fn again(&mut self, failed: Failed, out: &mut Vec<Decision>) -> Result<(), Refusal> {
-        let Failed { ticket, streamed, .. } = failed;
+        let Failed { mut ticket, streamed, unreached, .. } = failed;
         self.open(&ticket)?;
         let tried = ticket.tried.len();
-        let spent = Refusal::Exhausted { tried, budget: true };
         let exhausted = Refusal::Exhausted { tried, budget: false };
         if streamed || tried >= TRIES_MAX {
             return Err(exhausted);
         }
         if let Some((candidate, backend)) = choose(self.seed, &ticket, &self.slots) {
-            self.budget.spend(self.now).then_some(()).ok_or(spent)?;
+            self.spend(tried, unreached)?;
             self.start(ticket, candidate, backend, out);
             return Ok(());
         }
-        let eligible = eligible(&ticket, &self.slots).map_err(|_| exhausted)?;
-        let deadline = ticket.arrival.deadline;
-        if down(&eligible, &self.slots) {
+        // Who reached nobody yet hears what a newcomer would.
+        let or = |why: Refusal| if tried == 0 { why } else { exhausted };
+        let eligible = eligible(&ticket, &self.slots).map_err(or)?;
+        let down = down(&eligible, &self.slots);
+        if down && !unreached {
             return Err(exhausted);
         }
+        if let Some(first) = ticket.unreached.filter(|_| unreached)
+            && (down || resting(&eligible, &self.slots).is_some())
+        {
+            ticket.arrival.deadline = ticket.arrival.deadline.min(first + UNREACHED_WAIT_MAX);
+        }
+        let deadline = ticket.arrival.deadline;
         if deadline <= self.now {
             return Err(self.late(&ticket, &eligible));
         }
         if self.rests(&eligible, deadline) {
-            return Err(exhausted);
+            return Err(or(Refusal::Resting { retry_after: self.retry_after(&eligible) }));
         }
-        self.budget.spend(self.now).then_some(()).ok_or(spent)?;
+        self.spend(tried, unreached)?;
         self.queue.push(ticket, &eligible);
         Ok(())
+    }
+
+    /// Pays for a retry; a request that reached nobody puts no load on anyone.
+    fn spend(&mut self, tried: usize, unreached: bool) -> Result<(), Refusal> {
+        let paid = unreached || self.budget.spend(self.now);
+        if paid { Ok(()) } else { Err(Refusal::Exhausted { tried, budget: true }) }
     }
 
     /// Whether this scheduler starts anything at all.
@@ -307,7 +321,7 @@ impl Scheduler {
     }
 
     fn start(&mut self, ticket: Box<Ticket>, candidate: u16, backend: BackendId, out: &mut Vec<Decision>) {
-        if ticket.tried.len() == 0 {
+        if ticket.tried.len() == 0 && ticket.unreached.is_none() {
             self.budget.earn();
         }
         let id = ticket.arrival.ticket;

@@ -109,6 +109,8 @@ pub(crate) struct Failed {
     pub(crate) backend: BackendId,
     /// Whether content had passed.
     pub(crate) streamed: bool,
+    /// It was no try: nobody listened.
+    pub(crate) unreached: bool,
 }
 
 /// All slots. Rooms are those of the fleet and those with work; runs and cooling are bounded by the slots.
@@ -247,7 +249,14 @@ impl Slots {
         }
         self.release(&run, sent, now);
         self.settle(backend);
-        Some(Failed { ticket: run.ticket, backend, streamed: run.first.is_some() })
+        let streamed = run.first.is_some();
+        let unreached = fault == Fault::Refused && !sent && !streamed;
+        let mut ticket = run.ticket;
+        if unreached {
+            ticket.tried.pop();
+            ticket.unreached.get_or_insert(now);
+        }
+        Some(Failed { ticket, backend, streamed, unreached })
     }
 
     /// Frees the slots whose grace is over and ends the rests that are; the answer is their backends.

@@ -70,9 +70,16 @@ impl Chance {
             17 => Event::Adopt(Arc::new(self.fleet())),
             18..22 => {
                 let limited = Fault::Limited { retry_after: (self.below(2) > 0).then(|| Span(self.odd())) };
-                let faults =
-                    [Fault::Connect, Fault::Reset, Fault::Timeout, Fault::Slow, Fault::Status, limited];
-                Event::Fail { ticket, fault: faults[self.below(6) as usize], sent: self.below(2) > 0 }
+                let faults = [
+                    Fault::Connect,
+                    Fault::Refused,
+                    Fault::Reset,
+                    Fault::Timeout,
+                    Fault::Slow,
+                    Fault::Status,
+                    limited,
+                ];
+                Event::Fail { ticket, fault: faults[self.below(7) as usize], sent: self.below(2) > 0 }
             }
             22 if self.below(2_000) == 0 => Event::Close,
             _ => Event::Wake,

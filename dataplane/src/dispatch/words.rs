@@ -31,7 +31,7 @@ pub const fn state(breaker: &Breaker) -> &'static str {
 #[must_use]
 pub const fn cause(breaker: &Breaker) -> &'static str {
     match breaker.cause {
-        Some(Cause::Fault(Fault::Connect)) => "failed connections",
+        Some(Cause::Fault(Fault::Connect | Fault::Refused)) => "failed connections",
         Some(Cause::Fault(Fault::Reset)) => "broken connections",
         Some(Cause::Fault(Fault::Timeout | Fault::Slow)) => "answers that did not come in time",
         Some(Cause::Fault(Fault::Status)) => "answers that it failed",

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use sched::Refusal;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::{
 mod attempt;
 mod late;
 mod place;
+mod refusal;
 mod request;
 
 pub use late::Late;
@@ -200,11 +201,17 @@ async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> R
             return counted(&run, &call, chosen, failure.answer);
         };
         match place::again(failed, cause, failure.sent, &candidates).await {
-            Some(next) => (chosen, lease) = next,
-            None => {
+            Ok(next) => (chosen, lease) = next,
+            Err(why) => {
                 let mut response = counted(&run, &call, chosen, failure.answer)?;
+                let headers = response.headers_mut();
                 // All that could be tried was: an SDK that starts over would only add to it.
-                response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+                if let Some(seconds) = why.and_then(|why| refusal(&call.ask.model, &why).retry_after_s())
+                    && cause == sched::Fault::Refused
+                {
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                }
                 return Ok(response);
             }
         }
@@ -218,10 +225,16 @@ fn counted(
     chosen: &Candidate,
     answer: Result<Response<Body>, Fault>,
 ) -> Result<Response<Body>, Fault> {
-    let response = match answer {
+    let mut response = match answer {
         Ok(response) => response,
-        Err(refused) => fault(&refused, call.operation.dialect(), &run.inquiry.id),
+        Err(refused) => {
+            let mut response = fault(&refused, call.operation.dialect(), &run.inquiry.id);
+            // An answer that has begun already tells it in its own way.
+            response.extensions_mut().insert(refused);
+            response
+        }
     };
+    refusal::mark(response.headers_mut(), chosen);
     let status = response.status().as_u16();
     run.worker.shared.report.ended(call.operation.name(), &chosen.backend.name, status);
     Ok(response)

@@ -83,9 +83,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
 
 /// A connection to `base`, ready for its first request.
 pub async fn open(base: &Base, tls: &Tls) -> Result<Opened, UpstreamError> {
-    let stream = TcpStream::connect((base.host.as_str(), base.port))
-        .await
-        .map_err(|error| UpstreamError::Connect(error.to_string()))?;
+    let stream = TcpStream::connect((base.host.as_str(), base.port)).await.map_err(unreached)?;
     // Each token is worth a packet of its own; without the option it is only slower.
     let _ = stream.set_nodelay(true);
     if !base.https {
@@ -99,6 +97,15 @@ pub async fn open(base: &Base, tls: &Tls) -> Result<Opened, UpstreamError> {
         .await
         .map_err(|error| UpstreamError::Connect(in_words(&base.host, &error)))?;
     speak(stream).await
+}
+
+fn unreached(error: io::Error) -> UpstreamError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => UpstreamError::Refused(error),
+        _ => UpstreamError::Connect(error.to_string()),
+    }
 }
 
 fn in_words(host: &str, error: &io::Error) -> String {

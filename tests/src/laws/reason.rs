@@ -15,6 +15,8 @@ fn just(ledger: &Ledger, refused: &Refused) -> bool {
     let drains = !feasible.is_empty() && feasible.values().all(|backend| backend.draining);
     let up = feasible.values().any(|backend| backend.healthy && !backend.draining);
     let newcomer = wait.since == now && wait.tried.is_empty();
+    let unreached = wait.tried.is_empty() && ledger.failed() == Some(wait.arrival.ticket);
+    let unstarted = newcomer || unreached;
     let soon = |span: Span| (Span::from_secs(1)..=Span::from_secs(300)).contains(&span);
     match refused.why {
         Refusal::Spare => !ledger.fleet().owner,
@@ -26,7 +28,7 @@ fn just(ledger: &Ledger, refused: &Refused) -> bool {
         }
         Refusal::Draining => drains && wait.tried.is_empty(),
         Refusal::Unhealthy => !feasible.is_empty() && !drains && !up && newcomer,
-        Refusal::Resting { retry_after } => up && newcomer && rests(ledger, refused) && soon(retry_after),
+        Refusal::Resting { retry_after } => up && unstarted && rests(ledger, refused) && soon(retry_after),
         Refusal::QueueFull { waiting, retry_after } => {
             waiting == refused.others && waiting >= ledger.fleet().queue_max && newcomer && soon(retry_after)
         }
@@ -46,7 +48,7 @@ fn just(ledger: &Ledger, refused: &Refused) -> bool {
 fn rests(ledger: &Ledger, refused: &Refused) -> bool {
     let feasible = ledger.feasible(&refused.wait);
     let up = feasible.iter().filter(|(_, backend)| backend.healthy && !backend.draining);
-    let ends = up.map(|(id, _)| ledger.health().get(id).and_then(|health| health.rests_until()));
+    let ends = up.map(|(id, _)| ledger.health().get(id).and_then(|health| health.hopes_until()));
     // `None`, one that does not rest, is the least
     let soonest = ends.min().flatten();
     let patience = ledger.now() + Span::from_secs(5);

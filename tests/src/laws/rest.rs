@@ -1,4 +1,4 @@
-//! Rests double from one second to sixty, each a fifth longer or shorter by chance.
+//! Rests double from one second to sixty, to four where connections are refused, each a fifth longer or shorter by chance.
 
 use sched::Span;
 

@@ -28,6 +28,8 @@ pub struct Health {
     pub crowded: bool,
     outcomes: Vec<(Moment, bool)>,
     level: u32,
+    /// How much longer it would rest had not a connection been refused.
+    beyond: Span,
     cause: Option<Cause>,
 }
 
@@ -41,6 +43,7 @@ impl Default for Health {
             crowded: false,
             outcomes: Vec::new(),
             level: 0,
+            beyond: Span::ZERO,
             cause: None,
         }
     }
@@ -65,6 +68,14 @@ impl Health {
             Stand::Closed(_) if self.limited.is_none() => vacant,
             Stand::Trial(None) if self.limited.is_none() => vacant.min(1),
             _ => 0,
+        }
+    }
+
+    /// Until when one would wait who believes in nothing but how often it failed.
+    pub fn hopes_until(&self) -> Option<Moment> {
+        match self.stand {
+            Stand::Open(until) => Some(until + self.beyond).max(self.limited),
+            _ => self.limited,
         }
     }
 
@@ -115,7 +126,7 @@ impl Health {
                 let last = self.outcomes.iter().rev().take(20);
                 let recent: Vec<_> = last.filter(|(at, _)| at.0 + 30_000_000 >= now.0).collect();
                 let failures = recent.iter().filter(|(_, failed)| *failed).count();
-                let deaf = cause == Cause::Fault(Fault::Connect);
+                let deaf = matches!(cause, Cause::Fault(Fault::Connect | Fault::Refused));
                 if deaf || five || recent.len() >= 10 && failures * 2 >= recent.len() {
                     let long = now.0 - since.0 >= 60_000_000;
                     self.open(if self.era == 0 || long { 0 } else { self.level + 1 });
@@ -150,7 +161,10 @@ impl Health {
         if self.stand == Stand::Open(Moment::NEVER) {
             self.stand = Stand::Open(now + said.rest);
             let seconds = [1, 2, 4, 8, 16, 32].get(self.level as usize).copied().unwrap_or(60);
-            self.opened = Some((Span::from_secs(seconds), said.rest));
+            let refused = self.cause == Some(Cause::Fault(Fault::Refused));
+            let rest = if refused { seconds.min(4) } else { seconds };
+            self.beyond = Span::from_secs(seconds - rest);
+            self.opened = Some((Span::from_secs(rest), said.rest));
         }
     }
 

@@ -11,6 +11,8 @@ pub struct Wait {
     pub since: Moment,
     /// Where it was tried.
     pub tried: Vec<BackendId>,
+    /// Since when it found servers where nobody listened.
+    pub unreached: Option<Moment>,
 }
 
 /// A slot that is held.

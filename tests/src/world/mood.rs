@@ -10,8 +10,10 @@ pub enum Mood {
     Well,
     /// It takes ten times as long.
     Slow,
-    /// Nobody listens.
+    /// No connection comes about.
     Deaf,
+    /// Nobody listens.
+    Gone,
     /// It takes requests, works on them and drops the connection.
     Drops,
     /// It takes requests, works on them and says nothing.
@@ -34,6 +36,7 @@ impl Mood {
         match self {
             Mood::Well | Mood::Slow => None,
             Mood::Shaky => ((ticket.0 + u64::from(backend.0)) % 5 < 2).then_some((Fault::Status, false)),
+            Mood::Gone => Some((Fault::Refused, false)),
             Mood::Deaf => Some((Fault::Connect, false)),
             Mood::Drops => Some((Fault::Reset, true)),
             Mood::Hangs => Some((Fault::Timeout, true)),

@@ -200,6 +200,7 @@ impl Story {
             Mood::Drops,
             Mood::Hangs,
             Mood::Crawls,
+            Mood::Gone,
             Mood::Errs,
             Mood::Babbles,
             limits,

@@ -27,7 +27,11 @@ pub async fn read(way: &Way, answer: reqwest::Result<reqwest::Response>) -> Seen
     let status = response.status().as_u16();
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let told = ["retry-after", "x-should-retry"];
-    let headers = told.iter().filter_map(|name| Some(format!("{name}: {}", header(name)?)));
+    let headers = told.iter().filter_map(|name| {
+        // Where we could not ask the server, it follows the breaker's rest, which chance lengthens.
+        let ours = *name == "retry-after" && matches!(status, 500 | 502);
+        Some(format!("{name}: {}", if ours { header(name).map(|_| "soon")? } else { header(name)? }))
+    });
     let headers = headers.collect::<Vec<_>>().join(", ");
     let backend = header("x-llmb-backend").unwrap_or_default().to_owned();
     let (mut bytes, mut cut) = (Vec::new(), None);

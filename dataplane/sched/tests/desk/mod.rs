@@ -2,7 +2,7 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab tokens 50 until 100`, `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `done 1 prompt=900 cached=100`, `fail 1 connect|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `close`,
+//! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `close`,
 //! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`.
 
 use std::collections::BTreeMap;
@@ -124,6 +124,7 @@ fn read_fault(word: &str) -> Fault {
     let limited = |retry_after| Fault::Limited { retry_after };
     match word {
         "connect" => Fault::Connect,
+        "refused" => Fault::Refused,
         "reset" => Fault::Reset,
         "timeout" => Fault::Timeout,
         "slow" => Fault::Slow,

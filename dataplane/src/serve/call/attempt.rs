@@ -1,16 +1,21 @@
 //! One attempt at one backend, up to its first content: until then the client has seen nothing, and another may follow.
 
-use std::{cell::Cell, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, pin::pin, task::Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, Response, StatusCode, header, response::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use sched::{Outcome, Span};
 use tokio::time::Instant;
 use wire::{Fault, First, Framing, Tap};
 
-use super::{super::Body, Call, Run, request::Outgoing};
+use super::{
+    super::Body,
+    Call, Run,
+    refusal::{collected, mark, said},
+    request::Outgoing,
+};
 use crate::{
     config::Backend,
     deadline::{Burden, Name, Passed, Time, Watch},
@@ -27,12 +32,6 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 const WHOLE_BYTES_MAX: usize = 256 * 1024;
 /// A longer answer in one piece with a good status is no error.
 const ERROR_BYTES_MAX: usize = 16 * 1024;
-/// Bytes kept of an answer that says why the server failed.
-const REFUSAL_BYTES_MAX: usize = 64 * 1024;
-/// To read them.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
-const BACKEND: HeaderName = HeaderName::from_static("x-llmb-backend");
-const MODEL: HeaderName = HeaderName::from_static("x-llmb-model");
 
 /// An attempt that failed before any content.
 #[derive(Debug)]
@@ -161,14 +160,20 @@ impl Failed {
 
 fn unsent(backend: &Backend, error: &UpstreamError) -> Box<Failed> {
     let name = backend.name.to_string();
-    let unreached = |fault| {
+    let unreached = |cause, fault| {
         let (what, answer) = (error.to_string(), Answer::Fault(fault));
-        Box::new(Failed { cause: Some(sched::Fault::Connect), sent: false, what, answer })
+        Box::new(Failed { cause: Some(cause), sent: false, what, answer })
     };
     match error {
-        UpstreamError::Connect(_) => unreached(Fault::UpstreamConnect { backend: name }),
+        UpstreamError::Refused(_) => {
+            unreached(sched::Fault::Refused, Fault::UpstreamConnect { backend: name })
+        }
+        UpstreamError::Connect(_) => {
+            unreached(sched::Fault::Connect, Fault::UpstreamConnect { backend: name })
+        }
         UpstreamError::ConnectTimeout(passed) => {
-            unreached(Fault::UpstreamTimeout { backend: name, what: passed.to_string() })
+            let what = passed.to_string();
+            unreached(sched::Fault::Connect, Fault::UpstreamTimeout { backend: name, what })
         }
         UpstreamError::Broken(_) => {
             Failed::of(sched::Fault::Reset, Fault::UpstreamBroken { backend: name, what: error.to_string() })
@@ -324,39 +329,6 @@ fn cause(status: StatusCode, headers: &HeaderMap) -> Option<sched::Fault> {
         }
         408 | 500 | 502 | 503 | 504 | 529 => Some(sched::Fault::Status),
         _ => None,
-    }
-}
-
-async fn collected(mut body: Incoming) -> Bytes {
-    let mut all = Vec::new();
-    let read = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            if let Ok(chunk) = frame.into_data() {
-                let room = REFUSAL_BYTES_MAX - all.len();
-                all.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            }
-        }
-    };
-    // What came by then has to do.
-    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, read).await;
-    Bytes::from(all)
-}
-
-/// The server's own refusal, for the client.
-fn said(mut head: Parts, body: Bytes, chosen: &Candidate) -> Response<Body> {
-    let mut response = Response::new(Body::whole(body));
-    *response.status_mut() = head.status;
-    provider::keep_for_client(&mut head.headers, false);
-    mark(&mut head.headers, chosen);
-    *response.headers_mut() = head.headers;
-    response
-}
-
-fn mark(headers: &mut HeaderMap, chosen: &Candidate) {
-    for (header, value) in [(BACKEND, &chosen.backend.name), (MODEL, &chosen.model)] {
-        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-            headers.insert(header, value);
-        }
     }
 }
 

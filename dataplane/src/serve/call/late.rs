@@ -9,12 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, header, response::Parts};
 use http_body::Frame;
 use tokio::time::{Interval, MissedTickBehavior};
 use wire::{Fault, Framing, Operation};
 
-use super::{super::Shared, Body, Call, Inquiry, Run, Work};
+use super::{super::Shared, Body, Call, Inquiry, Run, Work, refusal::BACKEND};
 use crate::relay::{Cut, Relay};
 
 /// Between two keep-alives: agents abort after 300 s of silence, many proxies after 60 s.
@@ -107,28 +107,39 @@ impl Late {
                     self.state = State::Relaying(relay);
                     continue;
                 }
-                Ok((head, body)) => self.refused(head.status.as_u16(), &body),
-                Err(fault) => self.fault(&fault),
+                Ok((head, body)) => self.refused(&head, &body),
+                Err(fault) => {
+                    let Voice { operation, shared, .. } = &self.voice;
+                    shared.report.ended(operation.name(), "", fault.status(operation.dialect()));
+                    self.fault(&fault)
+                }
             };
             return Poll::Ready(told.map(|told| Ok(Frame::data(told))));
         }
     }
 
     /// A refusal whose status can no longer be sent.
-    fn refused(&self, status: u16, body: &Body) -> Option<Bytes> {
+    fn refused(&self, head: &Parts, body: &Body) -> Option<Bytes> {
+        if let Some(fault) = head.extensions.get() {
+            return self.fault(fault);
+        }
         let said = match body {
             Body::Whole(Some(said)) => String::from_utf8_lossy(said).into_owned(),
             _ => String::new(),
         };
         self.fault(&Fault::UpstreamBroken {
-            backend: String::new(),
-            what: format!("status {status}: {said}"),
+            backend: head
+                .headers
+                .get(BACKEND)
+                .and_then(|name| name.to_str().ok())
+                .unwrap_or_default()
+                .to_owned(),
+            what: format!("status {}: {said}", head.status.as_u16()),
         })
     }
 
     fn fault(&self, fault: &Fault) -> Option<Bytes> {
-        let Voice { operation, framing, inquiry, shared, .. } = &self.voice;
-        shared.report.ended(operation.name(), "", fault.status(operation.dialect()));
+        let Voice { operation, framing, inquiry, .. } = &self.voice;
         fault.in_stream(operation.dialect(), *framing, &inquiry.id).map(Bytes::from)
     }
 }

@@ -85,15 +85,15 @@ async fn slot(
     Ok((grant.candidate, lease))
 }
 
-/// Another slot after a failed attempt; none when the core says that it is enough.
+/// Another slot after a failed attempt, or why the core says that it is enough.
 pub async fn again(
     failed: Lease,
     cause: sched::Fault,
     sent: bool,
     candidates: &[Candidate],
-) -> Option<(&Candidate, Lease)> {
-    let (lease, grant) = failed.fail(cause, sent).slot().await.ok()?;
-    Some((candidates.get(grant.candidate)?, lease))
+) -> Result<(&Candidate, Lease), Option<Refusal>> {
+    let (lease, grant) = failed.fail(cause, sent).slot().await?;
+    Ok((candidates.get(grant.candidate).ok_or(None)?, lease))
 }
 
 /// The backends for a call that occupies no engine: healthy ones, the highest priority first.
