@@ -91,15 +91,17 @@ impl From<Bad> for Stop {
 
 /// Judges one JSON object; of one that is not all there, the first member decides.
 fn judge(json: &[u8], complete: bool) -> First {
-    let text = match std::str::from_utf8(json) {
-        Ok(text) => text,
-        Err(error) if !complete && error.error_len().is_none() => {
-            std::str::from_utf8(&json[..error.valid_up_to()]).unwrap_or("")
+    // What stands behind a torn character can change no verdict on what stands before it.
+    let (text, torn) = match std::str::from_utf8(json) {
+        Ok(text) => (text, false),
+        Err(error) if !complete => {
+            let whole = std::str::from_utf8(&json[..error.valid_up_to()]).unwrap_or("");
+            (whole, error.error_len().is_some())
         }
         Err(_) => return First::Content,
     };
     if text.is_empty() {
-        return if complete { First::Content } else { First::More };
+        return if complete || torn { First::Content } else { First::More };
     }
     let mut told = Told::default();
     let mut flat = false;
@@ -123,7 +125,7 @@ fn judge(json: &[u8], complete: bool) -> First {
     let is_error = flat || told.is_error();
     match walked {
         Ok(_) if is_error => First::Error { status: told.status(STATUS_UNTOLD), message: told.message() },
-        Err(Stop::Json(bad)) if !complete && bad.at == text.len() => First::More,
+        Err(Stop::Json(bad)) if !complete && !torn && bad.at == text.len() => First::More,
         _ => First::Content,
     }
 }

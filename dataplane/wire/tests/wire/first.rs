@@ -131,3 +131,18 @@ fn waiting_is_bounded() {
     let long = [b"{\"error\":\"".as_slice(), &vec![b'x'; 70_000]].concat();
     assert_eq!(first_element(Operation::Chat, Framing::Whole, &long), First::Content);
 }
+
+#[test]
+fn bytes_behind_the_first_element_change_nothing() {
+    let error = br#"{"error":{"message":"no","code":400}}"#.to_vec();
+    let said = first_element(Operation::Chat, Framing::Sse, &error);
+    assert!(matches!(said, First::Error { status: 400, .. }));
+    for behind in [b"\xff\xfe".as_slice(), b"garbage", b"\xc3", b"{}"] {
+        let more = [&error, behind].concat();
+        assert_eq!(first_element(Operation::Chat, Framing::Sse, &more), said, "{behind:?}");
+    }
+    // Inside of it they end the wait.
+    let torn = b"{\"error\":{\"message\":\"n\xff";
+    assert_eq!(first_element(Operation::Chat, Framing::Sse, torn), First::Content);
+    assert_eq!(first_element(Operation::Chat, Framing::Sse, &torn[..torn.len() - 1]), First::More);
+}
