@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use crate::{deadline::Passed, provider::Base};
 
 mod connect;
+mod meter;
 
 pub use connect::Tls;
 
@@ -52,6 +53,7 @@ pub enum UpstreamError {
 pub struct Wire {
     sender: SendRequest<Full<Bytes>>,
     task: AbortHandle,
+    room: meter::Room,
     base: Arc<Base>,
     /// How long the server keeps it when idle.
     idle_max: Duration,
@@ -97,6 +99,7 @@ impl Pool {
         connect_within: Duration,
     ) -> Result<(Response<Incoming>, Wire), UpstreamError> {
         if let Some(mut wire) = self.take(base).await {
+            wire.room.narrow();
             match wire.sender.send_request(request()).await {
                 Ok(answer) => return Ok(answered(answer, wire)),
                 Err(error) => {
@@ -112,8 +115,8 @@ impl Pool {
     async fn open(&self, base: &Arc<Base>, within: Duration) -> Result<Wire, UpstreamError> {
         let opened = tokio::time::timeout(within, connect::open(base, &self.tls)).await;
         let late = |_| UpstreamError::ConnectTimeout(Passed::connect(within));
-        let (sender, task) = opened.map_err(late)??;
-        Ok(Wire { sender, task, base: base.clone(), idle_max: IDLE_MAX })
+        let (sender, task, room) = opened.map_err(late)??;
+        Ok(Wire { sender, task, room, base: base.clone(), idle_max: IDLE_MAX })
     }
 
     async fn take(&self, base: &Arc<Base>) -> Option<Wire> {
@@ -152,6 +155,7 @@ impl Pool {
 }
 
 fn answered(answer: Response<Incoming>, mut wire: Wire) -> (Response<Incoming>, Wire) {
+    wire.room.widen();
     let told = answer.headers().get("keep-alive").and_then(|value| value.to_str().ok()).and_then(idle_told);
     if let Some(told) = told {
         wire.idle_max = told.saturating_sub(IDLE_MARGIN).min(IDLE_MAX);

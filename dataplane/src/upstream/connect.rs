@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::UpstreamError;
+use super::{
+    UpstreamError,
+    meter::{Metered, Room},
+};
 use crate::provider::Base;
 
 /// Authorities remembered at most; past that every connection reads its file again.
@@ -29,7 +32,7 @@ const AUTHORITIES_MAX: usize = 256;
 /// Bytes of the head of one answer at most.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 
-type Opened = (SendRequest<Full<Bytes>>, AbortHandle);
+type Opened = (SendRequest<Full<Bytes>>, AbortHandle, Room);
 
 /// Client configurations, one for each authority: the system's roots, or a file.
 #[derive(Debug, Default)]
@@ -116,6 +119,7 @@ async fn speak<S>(stream: S) -> Result<Opened, UpstreamError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let (stream, room) = Metered::new(stream);
     let (sender, connection) = http1::Builder::new()
         .max_header_size(HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream))
@@ -126,5 +130,5 @@ where
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok((sender, task.abort_handle()))
+    Ok((sender, task.abort_handle(), room))
 }

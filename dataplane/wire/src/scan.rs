@@ -232,8 +232,8 @@ impl<'a> Scan<'a> {
             Some(b'u') => {
                 let mut unit = 0_u32;
                 for offset in 2..6 {
-                    let digit = bytes.get(self.at + offset).and_then(|&byte| char::from(byte).to_digit(16));
-                    let Some(digit) = digit else {
+                    let Some(&byte) = bytes.get(self.at + offset) else { return Err(self.torn()) };
+                    let Some(digit) = char::from(byte).to_digit(16) else {
                         return Err(self.bad("expected four hexadecimal digits behind `\\u`"));
                     };
                     unit = unit * 16 + digit;
@@ -246,7 +246,8 @@ impl<'a> Scan<'a> {
                     _ => 3,
                 })
             }
-            _ => Err(self.bad("unknown escape in a string")),
+            Some(_) => Err(self.bad("unknown escape in a string")),
+            None => Err(self.torn()),
         }
     }
 
@@ -283,14 +284,23 @@ impl<'a> Scan<'a> {
     }
 
     fn literal(&mut self) -> Result<Range<usize>, Bad> {
+        let rest = &self.text.as_bytes()[self.at..];
         for word in ["true", "false", "null"] {
-            if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            if rest.starts_with(word.as_bytes()) {
                 let start = self.at;
                 self.at += word.len();
                 return Ok(start..self.at);
             }
+            if word.as_bytes().starts_with(rest) {
+                return Err(self.torn());
+            }
         }
         Err(self.bad("expected a value"))
+    }
+
+    /// The text ends inside of an escape or a word: more of it may come, so the fault is at its end.
+    fn torn(&self) -> Bad {
+        Bad { at: self.text.len(), what: "unexpected end inside a value" }
     }
 
     fn byte(&self) -> Option<u8> {

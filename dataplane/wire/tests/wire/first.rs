@@ -115,6 +115,19 @@ fn every_cut_leads_to_the_same_verdict() {
     }
 }
 
+/// A chunk may end inside of an escape or a word.
+#[test]
+fn a_cut_inside_a_value_is_waited_for() {
+    let error =
+        r#"{"error":{"param":null,"message":"a \"b\"\n \u00fc","x":[true,-1.5e+3,false],"code":400}}"#;
+    let whole = first_element(Operation::Chat, Framing::Sse, error.as_bytes());
+    assert!(matches!(whole, First::Error { status: 400, .. }));
+    for cut in 0..error.len() {
+        let found = first_element(Operation::Chat, Framing::Sse, &error.as_bytes()[..cut]);
+        assert_eq!(found, First::More, "{}", &error[..cut]);
+    }
+}
+
 #[test]
 fn content_is_never_taken_for_an_error() {
     for golden in answers() {
