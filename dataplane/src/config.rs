@@ -144,6 +144,8 @@ pub struct Snapshot {
     pub table: Table,
     /// The same fleet as the scheduling core sees it.
     pub fleet: Arc<Fleet>,
+    /// Of what `table` was made of, health apart: equal ones lead every name to the same.
+    pub routing: u64,
     /// Where a backend stands in `backends`.
     pub places: BTreeMap<BackendId, usize>,
 }
@@ -158,6 +160,7 @@ impl Snapshot {
             backends: Vec::new(),
             table: Table::default(),
             fleet: Arc::new(Fleet { owner: true, queue_max, backends: BTreeMap::new() }),
+            routing: 0,
             places: BTreeMap::new(),
         }
     }

@@ -13,6 +13,11 @@ use sched::{
 };
 use tokio::sync::{Notify, oneshot};
 
+use crate::{
+    config::Snapshot,
+    route::{self, Found, Lookup, Table},
+};
+
 mod lease;
 pub mod words;
 
@@ -33,6 +38,29 @@ pub struct Grant {
 
 type Verdict = Result<Grant, Refusal>;
 
+/// Who waits to be told.
+struct Waiter {
+    sender: oneshot::Sender<(Verdict, Option<Found>)>,
+    /// Where else it could go, and whether that has changed since it arrived.
+    lookup: Option<(Lookup, bool)>,
+}
+
+impl Waiter {
+    /// What the core is to offer it by another table.
+    fn renew(&mut self, table: &Table) -> Option<Box<[Candidate]>> {
+        let (lookup, changed) = self.lookup.as_mut()?;
+        lookup.found = lookup.renew(table)?;
+        *changed = true;
+        Some(lookup.found.candidates.iter().map(route::Candidate::numbered).collect())
+    }
+
+    /// False when its client is gone.
+    fn tell(self, verdict: Verdict) -> bool {
+        let found = self.lookup.filter(|(_, changed)| *changed).map(|(lookup, _)| lookup.found);
+        self.sender.send((verdict, found)).is_ok()
+    }
+}
+
 /// A request as the core needs to know it.
 #[derive(Debug)]
 pub struct Wish {
@@ -48,8 +76,10 @@ pub struct Wish {
 
 struct Core {
     scheduler: Scheduler,
-    waiting: BTreeMap<TicketId, oneshot::Sender<Verdict>>,
+    waiting: BTreeMap<TicketId, Waiter>,
     next: u64,
+    /// Of the snapshot that is served by.
+    routing: u64,
     wake: Option<Moment>,
     out: Vec<Decision>,
 }
@@ -72,7 +102,8 @@ impl Dispatch {
     #[must_use]
     pub fn new(seed: u64, fleet: Arc<Fleet>) -> Arc<Self> {
         let scheduler = Scheduler::new(seed, fleet);
-        let core = Core { scheduler, waiting: BTreeMap::new(), next: 0, wake: None, out: Vec::new() };
+        let core =
+            Core { scheduler, waiting: BTreeMap::new(), next: 0, routing: 0, wake: None, out: Vec::new() };
         Arc::new(Self { core: Mutex::new(core), clock: Notify::new(), start: Instant::now() })
     }
 
@@ -85,8 +116,9 @@ impl Dispatch {
         Moment(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// Asks for a slot. Resolved at once when one is free or none can ever be.
-    pub fn arrive(self: &Arc<Self>, wish: Wish) -> Waiting {
+    /// Asks for a slot. Resolved at once when one is free or none can ever be; else what `lookup` tells is looked up
+    /// again in each snapshot that comes.
+    pub fn arrive(self: &Arc<Self>, wish: Wish, lookup: impl FnOnce() -> Lookup) -> Waiting {
         let patience = Span(u64::try_from(wish.patience.as_micros()).unwrap_or(u64::MAX));
         let mut core = self.core();
         let now = self.now();
@@ -100,7 +132,7 @@ impl Dispatch {
             candidates: wish.candidates,
             deadline: now + patience,
         };
-        self.ask(&mut core, now, ticket, Event::Arrive(arrival))
+        self.ask(&mut core, now, Event::Arrive(arrival), ticket, || Some(lookup()))
     }
 
     /// Tells the core what happened.
@@ -112,11 +144,31 @@ impl Dispatch {
 
     /// Swaps the fleet under running work. `publish` makes known what goes with it, in the same moment: who is refused
     /// by the new fleet finds it.
-    pub fn adopt(&self, fleet: Arc<Fleet>, publish: impl FnOnce()) {
+    ///
+    /// Who waits and could go elsewhere by its table is offered that, in the same moment and in its old place.
+    pub fn adopt(&self, snapshot: &Snapshot, publish: impl FnOnce()) {
         let mut core = self.core();
         publish();
         let now = self.now();
-        self.run(&mut core, now, Event::Adopt(fleet), None);
+        let mut offers = Vec::new();
+        if core.routing != snapshot.routing {
+            core.routing = snapshot.routing;
+            let waiting = core.waiting.iter_mut();
+            offers.extend(
+                waiting.filter_map(|(ticket, waiter)| Some((*ticket, waiter.renew(&snapshot.table)?))),
+            );
+        }
+        self.run(&mut core, now, Event::Reroute { fleet: snapshot.fleet.clone(), offers }, None);
+    }
+
+    /// Offers one that waits what it leads to by `table`, which came before it arrived.
+    pub fn renew(&self, ticket: TicketId, table: &Table) {
+        let mut core = self.core();
+        let Some(offer) = core.waiting.get_mut(&ticket).and_then(|waiter| waiter.renew(table)) else {
+            return;
+        };
+        let (now, fleet) = (self.now(), core.scheduler.fleet().clone());
+        self.run(&mut core, now, Event::Reroute { fleet, offers: vec![(ticket, offer)] }, None);
     }
 
     /// What the core does now.
@@ -133,17 +185,25 @@ impl Dispatch {
     fn again(self: &Arc<Self>, ticket: TicketId, fault: Fault, sent: bool) -> Waiting {
         let mut core = self.core();
         let now = self.now();
-        self.ask(&mut core, now, ticket, Event::Fail { ticket, fault, sent })
+        self.ask(&mut core, now, Event::Fail { ticket, fault, sent }, ticket, || None)
     }
 
-    fn ask(self: &Arc<Self>, core: &mut Core, now: Moment, ticket: TicketId, event: Event) -> Waiting {
+    fn ask(
+        self: &Arc<Self>,
+        core: &mut Core,
+        now: Moment,
+        event: Event,
+        ticket: TicketId,
+        lookup: impl FnOnce() -> Option<Lookup>,
+    ) -> Waiting {
         let mut own = None;
         self.run(core, now, event, Some((ticket, &mut own)));
         let verdict = match own {
             Some(verdict) => Err(verdict),
             None => {
                 let (sender, receiver) = oneshot::channel();
-                core.waiting.insert(ticket, sender);
+                let lookup = lookup().map(|lookup| (lookup, false));
+                core.waiting.insert(ticket, Waiter { sender, lookup });
                 Ok(receiver)
             }
         };
@@ -172,7 +232,7 @@ impl Dispatch {
                 **slot = Some(verdict);
                 continue;
             }
-            let delivered = core.waiting.remove(&ticket).is_some_and(|sender| sender.send(verdict).is_ok());
+            let delivered = core.waiting.remove(&ticket).is_some_and(|waiter| waiter.tell(verdict));
             if !delivered {
                 core.scheduler.handle(now, Event::Cancel { ticket }, &mut decisions);
             }

@@ -51,6 +51,31 @@ pub struct Found {
     pub deadlines: Deadlines,
 }
 
+/// What a request asked for, to be looked up again while it waits.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The name it asked for.
+    pub model: String,
+    /// In which dialect.
+    pub dialect: Dialect,
+    /// What that led to.
+    pub found: Found,
+}
+
+impl Lookup {
+    /// What it leads to by another table, when that is anything, and anything else than before.
+    #[must_use]
+    pub fn renew(&self, table: &Table) -> Option<Found> {
+        let found = table.candidates(&self.model, self.dialect).ok()?;
+        let same = found.candidates.iter().map(Candidate::numbered).eq(self
+            .found
+            .candidates
+            .iter()
+            .map(Candidate::numbered));
+        (!same).then_some(found)
+    }
+}
+
 /// Why a name has no candidates.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoRoute {

@@ -112,7 +112,9 @@ impl Shared {
 
     /// Serves by another snapshot from now on; requests that were placed go on as they were.
     pub fn swap(&self, snapshot: Snapshot) {
-        self.dispatch.adopt(snapshot.fleet.clone(), || self.snapshot.store(Arc::new(snapshot)));
+        let snapshot = Arc::new(snapshot);
+        let publish = || self.snapshot.store(snapshot.clone());
+        self.dispatch.adopt(&snapshot, publish);
     }
 
     fn request_id(&self) -> RequestId {

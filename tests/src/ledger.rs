@@ -100,15 +100,16 @@ impl Ledger {
             Event::Observe { backend, idle } => {
                 self.cooling.retain(|(cooling, _, _)| !(idle & (cooling == backend)));
             }
-            Event::Adopt(fleet) => {
-                self.fleet = fleet.clone();
-                for (id, backend) in &fleet.backends {
-                    let health = self.health.entry(*id).or_default();
-                    if backend.healthy && self.known.get(id).is_some_and(|known| !known.healthy) {
-                        health.vouch();
+            Event::Adopt(fleet) => self.adopt(fleet),
+            Event::Reroute { fleet, offers } => {
+                for (ticket, candidates) in offers {
+                    // at the deadline the refusal is first
+                    let waits = self.waiting.get_mut(ticket).filter(|wait| wait.arrival.deadline > now);
+                    if let Some(wait) = waits {
+                        wait.arrival.candidates.clone_from(candidates);
                     }
                 }
-                self.known.extend(fleet.backends.iter().map(|(id, backend)| (*id, backend.clone())));
+                self.adopt(fleet);
             }
             Event::Close => self.closing = true,
             Event::Wake => {}
@@ -298,6 +299,17 @@ impl Ledger {
             let wait = Wait { arrival: arrival.clone(), since: self.now, tried: Vec::new(), unreached: None };
             self.waiting.insert(arrival.ticket, wait);
         }
+    }
+
+    fn adopt(&mut self, fleet: &Arc<Fleet>) {
+        self.fleet = fleet.clone();
+        for (id, backend) in &fleet.backends {
+            let health = self.health.entry(*id).or_default();
+            if backend.healthy && self.known.get(id).is_some_and(|known| !known.healthy) {
+                health.vouch();
+            }
+        }
+        self.known.extend(fleet.backends.iter().map(|(id, backend)| (*id, backend.clone())));
     }
 
     fn finish(&mut self, ticket: TicketId, outcome: Outcome) {

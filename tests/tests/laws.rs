@@ -32,6 +32,7 @@ fn a_planted_fault_breaks_its_law() {
         (Flaw::Swallows, "once"),
         (Flaw::Deaf, "lost"),
         (Flaw::FewerSlots, "idle"),
+        (Flaw::Forgets, "idle"),
         (Flaw::Overtakes, "order"),
         (Flaw::Perverse, "best"),
         (Flaw::Crowds, "full"),

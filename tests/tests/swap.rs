@@ -16,7 +16,7 @@ const CHAT: &[Dialect] = &[Dialect::OpenaiChat];
 fn sim() -> Sim {
     let settings = Settings {
         kind: Kind::Vllm,
-        models: vec!["m".to_owned()],
+        models: vec!["m".to_owned(), "other".to_owned()],
         prefill_tps: 0.0,
         decode_tps: 50.0,
         output_tokens: 5000,
@@ -78,6 +78,46 @@ async fn who_waits_for_a_backend_that_leaves_is_routed_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_backend_that_drains_is_routed_anew() {
     check(|old| vec![v1::SnapshotBackend { draining: true, ..old }]).await;
+}
+
+/// A second server for the model takes who waits for the first, at once and with no new arrival; so does a route that
+/// leads to a server which was there all along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_offered_what_comes() {
+    for by_route in [false, true] {
+        let (old, new) = (sim(), sim());
+        let mut feed = Feed::start().await;
+        let plane = Plane::follow(&feed.url, |settings| settings.queue_wait = Duration::from_secs(300)).await;
+        let mut other = row("new", &new);
+        if by_route {
+            other.models[0].name = "other".to_owned();
+        }
+        let mut rows = vec![row("old", &old)];
+        rows.splice(0..0, by_route.then(|| other.clone()));
+        let first = feed.publish(rig::snapshot(rows.clone())).await;
+        feed.acked(first, DEADLINE).await;
+        let running = ask(&plane, 5000);
+        assert!(old.wait(|stats| stats.busy == 1, DEADLINE).await);
+        let waiting = ask(&plane, 1);
+        waits(&plane, 1).await;
+        let mut next = rig::snapshot(if by_route { rows } else { vec![other, row("old", &old)] });
+        if by_route {
+            let target = |model: &str| v1::Target { model: model.to_owned(), backend: String::new() };
+            next.routes.push(v1::Route {
+                name: "both".to_owned(),
+                r#match: Some(v1::route::Match::Exact("m".to_owned())),
+                targets: vec![target("m"), target("other")],
+                ..v1::Route::default()
+            });
+        }
+        feed.publish(next).await;
+        let answer = waiting.await.expect("no panic");
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["x-llmb-backend"], "new");
+        assert_eq!(old.stats().finished, 0, "the first server is still at work");
+        running.abort();
+        plane.stop().await;
+    }
 }
 
 /// A name that nobody serves any more is told as such, and at once.

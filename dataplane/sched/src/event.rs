@@ -138,6 +138,14 @@ pub enum Event {
     },
     /// A new picture of the fleet, in force at once.
     Adopt(Arc<Fleet>),
+    /// As `Adopt`, with new candidates for tickets that wait: from now on they are those of the arrival. Tickets that
+    /// do not wait keep theirs.
+    Reroute {
+        /// The fleet.
+        fleet: Arc<Fleet>,
+        /// Each ticket once.
+        offers: Vec<(TicketId, Box<[Candidate]>)>,
+    },
     /// The process is about to stop: nothing starts any more, and what runs goes on.
     Close,
     /// The moment that `next_wake` named has come.
@@ -151,7 +159,7 @@ pub enum Decision {
     Start {
         /// Which request.
         ticket: TicketId,
-        /// Index into the arrival's candidates.
+        /// Index into the candidates of the arrival, or of the latest `Reroute` that the ticket waited in.
         candidate: u16,
         /// The candidate's backend.
         backend: BackendId,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::retry::Tried;
-use crate::{Arrival, BackendId, Moment, Refusal, TicketId};
+use crate::{Arrival, BackendId, Candidate, Moment, Refusal, TicketId};
 
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
 const EMPTY_LINES_MAX: usize = 64;
@@ -67,6 +67,13 @@ impl Queue {
 
     pub(crate) fn ticket(&self, number: Number) -> Option<&Ticket> {
         self.waiting.get(&number).map(|waiting| &*waiting.ticket)
+    }
+
+    /// Gives a waiting ticket other candidates; `regroup` must follow. The answer is whether it waits.
+    pub(crate) fn offer(&mut self, ticket: TicketId, candidates: Box<[Candidate]>) -> bool {
+        let number = self.tickets.get(&ticket);
+        let waiting = number.and_then(|number| self.waiting.get_mut(number));
+        waiting.map(|waiting| waiting.ticket.arrival.candidates = candidates).is_some()
     }
 
     /// All who wait, oldest first.

@@ -9,10 +9,13 @@ use crate::queue::{Number, Queue, Ticket};
 use crate::retry::Budget;
 use crate::slots::{Failed, Slots};
 use crate::{
-    Arrival, BREAKER_WAIT_MAX, BackendId, BackendView, Decision, Event, Fault, Fleet, Moment, Outcome,
-    Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, UNREACHED_WAIT_MAX, Usage,
-    View,
+    Arrival, BREAKER_WAIT_MAX, BackendId, BackendView, Candidate, Decision, Event, Fault, Fleet, Moment,
+    Outcome, Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId,
+    UNREACHED_WAIT_MAX, Usage, View,
 };
+
+/// Other candidates for a ticket.
+type Offer = (TicketId, Box<[Candidate]>);
 
 /// The scheduling core. The same seed and events give the same decisions.
 pub struct Scheduler {
@@ -70,10 +73,8 @@ impl Scheduler {
                     freed.insert(backend);
                 }
             }
-            Event::Adopt(fleet) => {
-                self.adopt(fleet, out);
-                freed.extend(self.fleet.backends.keys().copied());
-            }
+            Event::Adopt(fleet) => freed.extend(self.adopt(fleet, Vec::new(), out)),
+            Event::Reroute { fleet, offers } => freed.extend(self.adopt(fleet, offers, out)),
             Event::Close => self.close(out),
             Event::Wake => {}
         }
@@ -141,6 +142,11 @@ impl Scheduler {
     /// `None` where nothing is.
     pub fn prefill_tps(&self, ticket: TicketId) -> Option<u32> {
         self.slots.prefill_tps(ticket)
+    }
+
+    /// The fleet in force.
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     fn expire(&mut self, out: &mut Vec<Decision>) {
@@ -275,14 +281,19 @@ impl Scheduler {
         turn(eligible, &self.slots, ahead, self.now).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
     }
 
-    fn adopt(&mut self, fleet: Arc<Fleet>, out: &mut Vec<Decision>) {
+    /// The answer is where somebody may start now.
+    fn adopt(&mut self, fleet: Arc<Fleet>, offers: Vec<Offer>, out: &mut Vec<Decision>) -> Vec<BackendId> {
         self.fleet = fleet;
+        let mut moved = false;
+        for (ticket, candidates) in offers {
+            moved |= self.queue.offer(ticket, candidates);
+        }
         let change = self.slots.adopt(&self.fleet);
         if !self.fleet.owner {
             for number in self.queue.numbers() {
                 self.refuse(number, Refusal::Spare, out);
             }
-        } else if change.eligibility {
+        } else if change.eligibility || moved {
             for (number, why) in self.queue.regroup(|ticket| eligible(ticket, &self.slots)) {
                 self.refuse(number, why, out);
             }
@@ -291,6 +302,7 @@ impl Scheduler {
                 self.refuse(number, Refusal::Draining, out);
             }
         }
+        self.fleet.backends.keys().copied().collect()
     }
 
     /// Starts the oldest who may, again and again, until the freed backends are full or nobody waits for them.

@@ -134,7 +134,7 @@ fn note<Slot>(
         }
         // one that waits may be refused first, when its deadline has come
         Event::Finish { ticket, .. } | Event::Cancel { ticket } => drop(holders.remove(ticket)),
-        Event::Adopt(fleet) => *slots = slots_of(fleet),
+        Event::Adopt(fleet) | Event::Reroute { fleet, .. } => *slots = slots_of(fleet),
         _ => {}
     }
 }

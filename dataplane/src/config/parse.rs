@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read as _},
     path::PathBuf,
     sync::Arc,
@@ -97,6 +98,7 @@ impl Parser {
             table: Table::new(rules, &backends),
             backends,
             fleet: Arc::new(fleet),
+            routing: routing(snapshot),
             places,
         }
     }
@@ -149,6 +151,18 @@ impl Parser {
         self.names.insert(name.to_owned(), id);
         Some(id)
     }
+}
+
+fn routing(snapshot: &v1::Snapshot) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for row in &snapshot.backends {
+        (&row.name, &row.url, &row.dialects).hash(&mut hasher);
+        row.models.iter().for_each(|model| model.name.hash(&mut hasher));
+    }
+    for route in &snapshot.routes {
+        format!("{route:?}").hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// How long an engine of this kind works on after its client has left (DESIGN.md, flow of a request).

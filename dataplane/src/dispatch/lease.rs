@@ -6,6 +6,7 @@ use sched::{Event, Fault, Outcome, Refusal, TicketId, Usage};
 use tokio::sync::oneshot;
 
 use super::{Dispatch, Grant, Verdict};
+use crate::route::Found;
 
 /// The wait for a slot. Dropped, it leaves the queue.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Waiting {
 #[derive(Debug)]
 enum State {
     Decided(Verdict),
-    Queued(oneshot::Receiver<Verdict>),
+    Queued(oneshot::Receiver<(Verdict, Option<Found>)>),
     Over,
 }
 
@@ -26,7 +27,7 @@ impl Waiting {
     pub(super) fn new(
         dispatch: Arc<Dispatch>,
         ticket: TicketId,
-        verdict: Result<oneshot::Receiver<Verdict>, Verdict>,
+        verdict: Result<oneshot::Receiver<(Verdict, Option<Found>)>, Verdict>,
     ) -> Self {
         let state = match verdict {
             Ok(receiver) => State::Queued(receiver),
@@ -41,16 +42,24 @@ impl Waiting {
         self.ticket
     }
 
-    /// Waits for the core's answer, which comes by the ticket's deadline at the latest.
+    /// Whether there is no answer yet.
+    #[must_use]
+    pub fn queued(&self) -> bool {
+        matches!(self.state, State::Queued(_))
+    }
+
+    /// Waits for the core's answer, which comes by the ticket's deadline at the latest; with it comes what the request
+    /// leads to where that changed meanwhile.
     ///
     /// # Errors
     /// Why the core refuses.
-    pub async fn slot(mut self) -> Result<(Lease, Grant), Refusal> {
-        let verdict = match &mut self.state {
-            State::Decided(verdict) => *verdict,
+    pub async fn slot(mut self) -> Result<(Lease, Grant, Option<Found>), Refusal> {
+        let none = (Err(Refusal::NoCandidate), None);
+        let (verdict, found) = match &mut self.state {
+            State::Decided(verdict) => (*verdict, None),
             // The sender lives in the core's table until it answers.
-            State::Queued(receiver) => receiver.await.unwrap_or(Err(Refusal::NoCandidate)),
-            State::Over => Err(Refusal::NoCandidate),
+            State::Queued(receiver) => receiver.await.unwrap_or(none),
+            State::Over => none,
         };
         self.state = State::Over;
         let grant = verdict?;
@@ -62,7 +71,7 @@ impl Waiting {
             prefill_tps: grant.prefill_tps,
             held: true,
         };
-        Ok((lease, grant))
+        Ok((lease, grant, found))
     }
 }
 

@@ -59,7 +59,7 @@ impl Story {
         let service_us = chance.pick(&[2_000, 100_000, 400_000]);
         let shelf = BTreeMap::new();
         let moody_percent = chance.pick(&[0, 0, 2, 10, 30]);
-        let shaky = moody_percent == 0 && chance.percent(60);
+        let shaky = moody_percent == 0 && chance.percent(80);
         Story { chance, fleet, shelf, models, grace_us, service_us, wild, moody_percent, shaky, tickets: 0 }
     }
 
@@ -103,7 +103,8 @@ impl Story {
             }
             if self.chance.below(requests_per_change) == 0 {
                 self.change();
-                world.plan(now, Happening::Tell(Event::Adopt(self.fleet())));
+                let event = if self.chance.percent(30) { self.reroute() } else { Event::Adopt(self.fleet()) };
+                world.plan(now, Happening::Tell(event));
             }
         }
         for backend in 0..BACKENDS_MAX as u32 {
@@ -236,6 +237,17 @@ impl Story {
             // as it is: an equal fleet changes nothing
             _ => {}
         }
+    }
+
+    /// The newest requests may go elsewhere, those of them that wait.
+    fn reroute(&mut self) -> Event {
+        let mut offers = Vec::new();
+        for ticket in self.tickets.saturating_sub(8)..self.tickets {
+            let homes = self.fleet.backends.keys().filter(|_| self.chance.percent(50));
+            let candidates = homes.map(|id| Candidate { backend: *id, model: ModelId(0) }).collect();
+            offers.push((TicketId(ticket), candidates));
+        }
+        Event::Reroute { fleet: self.fleet(), offers }
     }
 
     fn mend(&mut self) {

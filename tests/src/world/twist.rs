@@ -51,6 +51,8 @@ pub enum Flaw {
     Boasts,
     /// It does not hear that it is to close.
     Lingers,
+    /// It does not hear that who waits may go elsewhere.
+    Forgets,
 }
 
 /// The scheduler with a flaw.
@@ -90,6 +92,10 @@ impl Twist {
                 let end = Event::Finish { ticket, outcome, usage: Usage::default() };
                 let again = self.arrivals.get(&ticket).cloned().map(Event::Arrive);
                 [end].into_iter().chain(again).collect()
+            }
+            (Flaw::Forgets, Event::Reroute { fleet, .. }) => vec![Event::Adopt(fleet)],
+            (flaw, Event::Reroute { fleet, offers }) => {
+                vec![Event::Reroute { fleet: Arc::new(twist_fleet(flaw, &fleet)), offers }]
             }
             (flaw, Event::Adopt(fleet)) => vec![Event::Adopt(Arc::new(twist_fleet(flaw, &fleet)))],
             (_, event) => vec![event],

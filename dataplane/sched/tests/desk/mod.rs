@@ -2,7 +2,7 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab tokens 50 until 100`, `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `close`,
+//! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
 //! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`.
 
 use std::collections::BTreeMap;
@@ -79,6 +79,11 @@ fn tell(core: &mut Scheduler, arrivals: &mut BTreeMap<TicketId, Arrival>, step: 
     if let Event::Arrive(arrival) = &event {
         arrivals.entry(arrival.ticket).or_insert_with(|| arrival.clone());
     }
+    if let Event::Reroute { offers, .. } = &event {
+        for (ticket, candidates) in offers {
+            arrivals.entry(*ticket).and_modify(|arrival| arrival.candidates.clone_from(candidates));
+        }
+    }
     let mut out = Vec::new();
     core.handle(now, event, &mut out);
     out.iter().map(|decision| say(decision, arrivals)).collect::<Vec<_>>().join(", ")
@@ -114,6 +119,13 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
         "idle" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: true },
         "busy" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: false },
         "adopt" => Event::Adopt(Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" ")))),
+        "reroute" => {
+            let ticket = TicketId(number(&mut words));
+            let backends = words.next().unwrap().split("").filter(|name| !name.is_empty());
+            let candidate = |name| Candidate { backend: backend_id(name), model: ModelId(0) };
+            let offers = vec![(ticket, backends.map(candidate).collect())];
+            Event::Reroute { fleet: Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" "))), offers }
+        }
         "close" => Event::Close,
         "wake" => Event::Wake,
         _ => panic!("event {verb}"),

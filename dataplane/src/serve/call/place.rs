@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use sched::Refusal;
-use wire::{Ask, Fault};
+use wire::Fault;
 
 use super::{Call, Run, no_route, refusal};
 use crate::{
     config::Snapshot,
     dispatch::{Lease, Wish},
-    route::{Candidate, Found},
+    route::{Candidate, Found, Lookup},
 };
 
 /// A call's first slot: where, of which candidates, and the slot.
@@ -30,8 +30,10 @@ pub async fn first(
     let shared = &run.worker.shared;
     let mut patience = shared.limits.queue_wait;
     loop {
-        let why = match slot(run, &call.ask, &found.candidates, patience).await {
-            Ok((chosen, lease)) => return Ok(Placed { found, chosen, lease }),
+        let why = match slot(run, call, &snapshot, &found, patience).await {
+            Ok((chosen, lease, newer)) => {
+                return Ok(Placed { found: newer.unwrap_or(found), chosen, lease });
+            }
             Err(why) => why,
         };
         let newest = shared.snapshot.load_full();
@@ -64,25 +66,39 @@ fn of_the_fleet(why: &Refusal) -> bool {
     }
 }
 
+/// Waits for a slot; with it comes what the call leads to by a newer snapshot, where that is another.
 async fn slot(
     run: &Run,
-    ask: &Ask,
-    candidates: &[Candidate],
+    call: &Call,
+    snapshot: &Arc<Snapshot>,
+    found: &Found,
     patience: Duration,
-) -> Result<(usize, Lease), Refusal> {
+) -> Result<(usize, Lease, Option<Found>), Refusal> {
     let shared = &run.worker.shared;
-    let waiting = shared.dispatch.arrive(Wish {
+    let wish = Wish {
         key: run.inquiry.key,
-        prompt_tokens: ask.prompt_tokens,
-        candidates: candidates.iter().map(Candidate::numbered).collect(),
+        prompt_tokens: call.ask.prompt_tokens,
+        candidates: found.candidates.iter().map(Candidate::numbered).collect(),
         patience,
+    };
+    let dialect = call.operation.dialect();
+    let waiting = shared.dispatch.arrive(wish, || Lookup {
+        model: call.ask.model.clone(),
+        dialect,
+        found: found.clone(),
     });
+    if waiting.queued() {
+        let newest = shared.snapshot.load();
+        if !Arc::ptr_eq(&newest, snapshot) {
+            shared.dispatch.renew(waiting.ticket(), &newest.table);
+        }
+    }
     run.inquiry.ticket.set(Some(waiting.ticket()));
-    let (lease, grant) = waiting.slot().await?;
-    if let Some(chosen) = candidates.get(grant.candidate) {
+    let (lease, grant, newer) = waiting.slot().await?;
+    if let Some(chosen) = newer.as_ref().unwrap_or(found).candidates.get(grant.candidate) {
         shared.report.queued(&chosen.backend.name, run.inquiry.arrival.elapsed());
     }
-    Ok((grant.candidate, lease))
+    Ok((grant.candidate, lease, newer))
 }
 
 /// Another slot after a failed attempt, or why the core says that it is enough.
@@ -92,7 +108,7 @@ pub async fn again(
     sent: bool,
     candidates: &[Candidate],
 ) -> Result<(&Candidate, Lease), Option<Refusal>> {
-    let (lease, grant) = failed.fail(cause, sent).slot().await?;
+    let (lease, grant, _) = failed.fail(cause, sent).slot().await?;
     Ok((candidates.get(grant.candidate).ok_or(None)?, lease))
 }
 
