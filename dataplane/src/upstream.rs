@@ -28,6 +28,9 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 const IDLE_MARGIN: Duration = Duration::from_millis(1500);
 /// A pooled connection that is not ready by then is left.
 const READY_MAX: Duration = Duration::from_millis(50);
+/// A connection that was closed while it idled says so by then. One that breaks later breaks over the request, which
+/// must not be sent twice.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// Idle connections kept for each backend and thread; more are closed when they fall idle.
 const IDLE_COUNT_MAX: usize = 256;
 
@@ -87,8 +90,8 @@ impl Pool {
 
     /// Sends what `request` makes to `base`, connecting within `connect_within`, and waits for the head of the answer.
     ///
-    /// A connection that turns out to have been closed while it idled is replaced by a fresh one, once: the server has
-    /// not answered anything on it.
+    /// A connection that turns out at once to have been closed while it idled is replaced by a fresh one, once: the
+    /// server has not answered anything on it.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -100,8 +103,10 @@ impl Pool {
     ) -> Result<(Response<Incoming>, Wire), UpstreamError> {
         if let Some(mut wire) = self.take(base).await {
             wire.room.narrow();
+            let sent = Instant::now();
             match wire.sender.send_request(request()).await {
                 Ok(answer) => return Ok(answered(answer, wire)),
+                Err(error) if sent.elapsed() > STALE_WITHIN => return Err(UpstreamError::Broken(error)),
                 Err(error) => {
                     tracing::debug!(backend = ?base.authority, %error, "idle connection was closed")
                 }

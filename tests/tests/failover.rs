@@ -225,3 +225,32 @@ async fn a_server_that_fails_again_and_again_rests_and_returns() {
     }
     plane.stop().await;
 }
+
+/// A kept connection that was closed is noticed at once; one that breaks later broke over the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_kills_its_server_on_a_kept_connection_is_not_sent_there_again() {
+    let way = &ways()[0];
+    let reads_slowly = Settings {
+        kind: way.kind,
+        models: vec!["m".to_owned()],
+        slots: 4,
+        prefill_tps: 1000.0,
+        decode_tps: 0.0,
+        ..Settings::default()
+    };
+    let bad = llmsim::start(reads_slowly).expect("a simulated server starts");
+    let good = sim(way.kind);
+    let plane = plane(&bad, &good, way.dialect, |settings| settings.threads = 1).await;
+    assert_eq!(ask(&plane, way).await.headers()["x-llmb-backend"], "bad");
+    bad.set_fault(Fault::DieMidStream { after: 0 }, None);
+    let mut long = way.body.clone();
+    // 1,500 tokens at 4 bytes each are read in 1.5 s.
+    long["messages"][0]["content"] = json!("word ".repeat(1200));
+    let request = rig::client().post(format!("{}{}", plane.url, way.path)).json(&long);
+    let response = request.send().await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-llmb-backend"], "good");
+    let stats = bad.stats();
+    assert_eq!((stats.connected, stats.requests.len()), (1, 2), "on the kept connection, and once");
+    plane.stop().await;
+}

@@ -19,12 +19,13 @@ mod table;
 #[allow(dead_code, reason = "the matrix uses all of it")]
 mod ways;
 
-use std::fs;
+use std::{fs, path::PathBuf, process::Command};
 
 use faults::{Case, Named};
 use field::{Field, model};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use slow::{Product, Running};
 use table::Row;
 use ways::{WAYS, Way};
 
@@ -123,4 +124,41 @@ async fn the_retries_of_the_sdks_bring_no_load() {
         println!("{name}: {asked} requests failed, each sent once");
         assert!(asked >= COUNTED.len() * 10, "{name}: {asked} requests came");
     }
+}
+
+/// A server that others wrote to fail, and that judges who asks it.
+#[test]
+fn the_verdict_of_llmock_is_clean() {
+    let folder = PathBuf::from(slow::setting("LLMB_SDK_PYTHON"));
+    let mut command = Command::new(folder.with_file_name("llmock"));
+    // Paced, so that it has not said all before it can notice that nobody reads on.
+    command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--stream-chunk-delay-ms", "30"]);
+    let llmock = Running::start("llmock", &mut command);
+    let url = llmock.until(|line| slow::url_after("running on", line));
+    let urls = [url.clone(), format!("{url}/anthropic"), format!("{url}/gemini")];
+    let product = Product::up("up-llmock", &urls);
+    // It answers 200 to a request for responses that asks nothing, so probing does not take it for one that has them.
+    let backends = product.backends();
+    let openai = backends.iter().find(|backend| backend["url"] == url.as_str()).expect("it was added");
+    let name = openai["name"].as_str().expect("a name");
+    product.llmctl(&["backend", "update", name, "--dialect", "openai-chat", "--dialect", "openai-responses"]);
+    let models = ["gpt-4o", "claude-haiku-4-5-20251001", "gemini-2.0-flash"];
+    for model in models {
+        let name = format!("timed-{model}").replace('_', "-");
+        product.llmctl(&[
+            "route",
+            "add",
+            &name,
+            "--exact",
+            model,
+            "--to",
+            model,
+            "--deadline-between-tokens",
+            "1s",
+        ]);
+    }
+    let [openai, anthropic, gemini] = models;
+    let mut args = vec!["--base", &product.base, "--llmock", &url, "--openai-model", openai];
+    args.extend(["--anthropic-model", anthropic, "--gemini-model", gemini]);
+    assert!(slow::script("llmock_verdict.py", &args), "llmock found something, see above");
 }

@@ -1,24 +1,16 @@
-//! Processes that are killed and connections that are closed: no client sees it, and nothing acknowledged is lost.
+//! Processes that are killed: no client sees it, and nothing acknowledged is lost.
 
 mod slow_parts;
 
-use std::{
-    io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use llmsim::{Kind, Settings, Sim, now_us};
 use proto::v1::{self, Dialect};
 use serde_json::json;
 use slow_parts::{
-    COMPLETION, Chance, PATIENCE,
+    Chance, PATIENCE,
     load::{Load, ask},
-    message, ok,
+    message,
     planes::{address, control, manage},
     post,
 };
@@ -29,7 +21,6 @@ use tests::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    time::timeout,
 };
 
 /// Both planes as processes, and simulated servers behind them.
@@ -141,83 +132,6 @@ async fn no_request_fails_while_snapshots_are_swapped() {
     planes.settled().await;
     let served = load.end().await;
     println!("{served} requests served, {swaps} swaps in {:?}", began.elapsed());
-}
-
-/// A server that closes connections as llama.cpp does: the hundredth answer is the last one, and an idle connection is
-/// closed without a word; here at once and by chance, so that a request is often on its way already.
-struct Closing {
-    asked: AtomicU64,
-    connections: AtomicU64,
-    chance: Mutex<Chance>,
-}
-
-impl Closing {
-    async fn serve(self: Arc<Self>, mut stream: TcpStream) -> io::Result<()> {
-        const REQUESTS_MAX: u32 = 100;
-        stream.set_nodelay(true)?;
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        let (mut buffer, mut number) = (Vec::new(), 0);
-        while message(&mut stream, &mut buffer).await?.is_some() {
-            number += 1;
-            self.asked.fetch_add(1, Ordering::Relaxed);
-            if number == REQUESTS_MAX {
-                return stream.write_all(&ok("connection: close\r\n", COMPLETION)).await;
-            }
-            stream.write_all(&ok("keep-alive: timeout=5, max=100\r\n", COMPLETION)).await?;
-            if self.chance.lock().expect("whole").below(12) == 0 {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_the_server_closes_cost_no_request() {
-    const REQUESTS: usize = 2000;
-    const CLIENTS: usize = 4;
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    let closing = Arc::new(Closing {
-        asked: AtomicU64::new(0),
-        connections: AtomicU64::new(0),
-        chance: Mutex::new(Chance(0x11a3)),
-    });
-    let server = closing.clone();
-    let server = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(server.clone().serve(stream));
-        }
-    });
-    let row = rig::backend("llama", &url, v1::Kind::Llamacpp, CLIENTS as u32, &["m"], &[Dialect::OpenaiChat]);
-    let plane = Plane::start(&rig::snapshot(vec![row]), |_| {}).await;
-    let addr = plane.url.trim_start_matches("http://").to_owned();
-    let clients = (0..CLIENTS).map(|_| {
-        let addr = addr.clone();
-        tokio::spawn(async move {
-            let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).to_string();
-            let request = post("/v1/chat/completions", "", &body);
-            let mut stream = TcpStream::connect(&addr).await.expect("it listens");
-            let mut buffer = Vec::new();
-            for number in 0..REQUESTS / CLIENTS {
-                stream.write_all(&request).await.expect("it reads");
-                let answer = timeout(PATIENCE, message(&mut stream, &mut buffer)).await.expect("in time");
-                let (head, body) = answer.expect("a whole answer").expect("an answer");
-                let body = String::from_utf8_lossy(&body);
-                assert!(head.starts_with("http/1.1 200") && body.contains("yes"), "{number}: {head}{body}");
-            }
-        })
-    });
-    for client in join_all(clients).await {
-        client.expect("no panic");
-    }
-    let (asked, connections) =
-        (closing.asked.load(Ordering::Relaxed), closing.connections.load(Ordering::Relaxed));
-    println!("{asked} requests on {connections} connections");
-    assert_eq!(asked, REQUESTS as u64, "each was read once");
-    assert!(connections < asked / 2, "connections are kept");
-    plane.stop().await;
-    server.abort();
 }
 
 /// A connection that is being made is given up with its client, and its slot is free again.
