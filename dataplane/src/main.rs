@@ -80,17 +80,18 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("LLMB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let args = Args::parse();
+    // Before anything is served, so that no signal ends the process in any other way.
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        eprintln!("error: signals cannot be received");
+        return ExitCode::FAILURE;
+    };
     let running = match app::start(settings(args)).await {
         Ok(running) => running,
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::FAILURE;
         }
-    };
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        eprintln!("error: signals cannot be received");
-        return ExitCode::FAILURE;
     };
     tokio::select! {
         _ = term.recv() => {}

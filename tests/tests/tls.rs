@@ -1,6 +1,12 @@
 //! https to backends, verified by a given authority, and https to clients, with a certificate that may change.
 
-use std::{fs, path::Path, sync::Arc, time::Duration, time::Instant};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dataplane::app::{self, Settings, TlsFiles};
 use proto::v1::{self, Dialect};
@@ -9,6 +15,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 use tests::{
+    process::{Process, field},
     rig::{self, DEADLINE, Plane},
     script::{Reply, Script},
 };
@@ -211,4 +218,40 @@ async fn certificates_that_cannot_be_used_are_named_at_start() {
         let error = app::start(settings).await.expect_err(what).to_string();
         assert!(error.contains(says) && !error.contains("c2Vjcm"), "{what}: {error}");
     }
+}
+
+#[test]
+fn the_program_names_what_is_missing_and_serves_by_its_flags() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files = Authority::new().write(folder.path());
+    let snapshot = folder.path().join("snapshot.json");
+    fs::write(&snapshot, "{}").expect("written");
+    let shown = |path: &Path| path.to_str().expect("a plain path").to_owned();
+    let (cert, key, snapshot) = (shown(&files.cert), shown(&files.key), shown(&snapshot));
+    let state = shown(folder.path());
+    let base = [
+        "--snapshot",
+        &snapshot,
+        "--state-dir",
+        &state,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let start = |more: &[&str]| Process::start("llmb-data", &[&base, more].concat(), &[]);
+    let lacking = start(&["--tls-cert", &cert]);
+    let _ = lacking.line("the missing flag", |line| line.contains("--tls-key"));
+    let absent = start(&["--tls-cert", &cert, "--tls-key", "absent.pem"]);
+    let _ =
+        absent.line("the missing file", |line| line.starts_with("error: the key absent.pem cannot be used"));
+    let serves = start(&["--tls-cert", &cert, "--tls-key", &key]);
+    let line = serves.line("its address", |line| line.contains("data plane serves"));
+    let mut stream = std::net::TcpStream::connect(field(&line, "listen")).expect("a connection");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+    let mut told = String::new();
+    stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    stream.read_to_string(&mut told).expect("an answer");
+    assert!(told.contains("speaks https"), "{told}");
+    assert_eq!(serves.terminate().code(), Some(0));
 }

@@ -255,6 +255,8 @@ pub struct Event<'a> {
 
 /// Reads one cut event; `None` where it carries no data (a comment, a keep-alive).
 pub fn event(block: &[u8]) -> Option<Event<'_>> {
+    // The second half of a CR LF that was cut apart belongs to the event before.
+    let block = block.strip_prefix(b"\n").unwrap_or(block);
     let block = block.strip_prefix(b"\xef\xbb\xbf").unwrap_or(block);
     let mut name: &[u8] = b"";
     let mut data: Option<Cow<'_, [u8]>> = None;

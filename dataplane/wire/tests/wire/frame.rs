@@ -30,7 +30,8 @@ fn events() {
         let event = event(block.as_bytes())?;
         Some(format!("{}|{}", String::from_utf8_lossy(event.name), String::from_utf8_lossy(&event.data)))
     };
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 15] = [
+        (": x\r\n\r\n\u{feff}data: a\r\n\r\n", &["|a"]),
         ("data: a\n\ndata: b\n\n", &["|a", "|b"]),
         ("data: a\r\n\r\ndata: b\r\n\r\n", &["|a", "|b"]),
         ("data: a\r\rdata: b\r\r", &["|a", "|b"]),
