@@ -130,10 +130,18 @@ impl Process {
     ///
     /// # Panics
     /// When it does not end.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
+        self.ask_to_end();
+        self.ended()
+    }
+
+    /// Asks it to end.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn ask_to_end(&self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::TERM).expect("the process is ours");
-        self.child.wait().expect("it ends")
     }
 
     /// kill -9, and waits for its end.

@@ -36,6 +36,7 @@ const STREAMS: usize = 2000;
 const CONNECTING: usize = 64;
 /// Memory of one open stream; a build for development takes more.
 const STREAM_BYTES_MAX: u64 = if cfg!(debug_assertions) { 64 * KIB } else { 32 * KIB };
+const IDLE_MAX: u64 = if cfg!(debug_assertions) { 40 * MIB } else { 20 * MIB };
 /// What a shell gives a process before it asks for more.
 const FILES_GIVEN: u64 = 1024;
 /// The answer that nobody reads.
@@ -319,6 +320,18 @@ async fn an_answer_that_nobody_reads_costs_little() {
     let grown = plane.memory().saturating_sub(before);
     println!("{} KiB more after all was read", grown / KIB);
     assert!(grown < HUGE_GROWTH_MAX, "{grown} bytes more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::await_holding_lock, reason = "one test at a time is what it is for")]
+async fn an_idle_data_plane_is_small() {
+    let _alone = alone();
+    let server = Server::start().await;
+    let plane = Plane::start(&server);
+    let fresh = plane.memory();
+    plane.many(WARM).await;
+    println!("{} KiB when started, {} KiB after {WARM} requests", fresh / KIB, plane.memory() / KIB);
+    assert!(plane.memory() <= IDLE_MAX, "{} bytes", plane.memory());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,7 +123,8 @@ async fn serve(
     };
     let run = Run { worker: worker.clone(), inquiry: inquiry.clone() };
     if !operation.takes_slot() {
-        return light(&run, &call, &snapshot, &found).await;
+        // In a box: a connection keeps room for this whole function as long as an answer streams.
+        return Box::pin(light(&run, &call, &snapshot, &found)).await;
     }
     let voice = late::Voice::of(&run, &call);
     let mut work: Work = Box::pin(heavy(run, call, snapshot, found));
