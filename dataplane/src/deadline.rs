@@ -1,9 +1,11 @@
 //! The deadlines of one exchange with a backend, watched by one timer that is set anew only when it fires.
 
 use std::{
+    cell::Cell,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    rc::Rc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -142,6 +144,51 @@ fn seconds(of: Duration) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// The one timer of a client's connection, whatever is waited for: made when something must be, kept from request to
+/// request, and set anew only when it fires or would fire much too late.
+#[derive(Debug, Default)]
+pub struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready when `due` has passed, and no later than `slack` after it.
+    pub fn poll(&mut self, cx: &mut Context<'_>, due: Instant, slack: Duration) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due + slack {
+            timer.as_mut().reset(due);
+        }
+        loop {
+            ready!(Future::poll(timer.as_mut(), cx));
+            if timer.deadline() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+}
+
+/// Where the alarm of a connection is while nothing is waited for.
+#[derive(Clone, Default)]
+pub struct Home(Rc<Cell<Alarm>>);
+
+impl Home {
+    /// The alarm; a second taker gets one of its own.
+    #[must_use]
+    pub fn take(&self) -> Alarm {
+        self.0.take()
+    }
+
+    /// Takes it back.
+    pub fn set(&self, alarm: Alarm) {
+        self.0.set(alarm);
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").finish_non_exhaustive()
+    }
+}
+
 /// Watches one exchange, from its sending to its last byte.
 #[derive(Debug)]
 pub struct Watch {
@@ -150,14 +197,22 @@ pub struct Watch {
     extra: Duration,
     /// When the last bytes came; none before the first content.
     heard: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
+    home: Home,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.home.set(std::mem::take(&mut self.alarm));
+    }
 }
 
 impl Watch {
-    /// An exchange that begins now.
+    /// An exchange that begins now; its alarm is lent from `home`.
     #[must_use]
-    pub fn new(time: Time, burden: &Burden) -> Self {
-        Self { time, sent: Instant::now(), extra: burden.extra(), heard: None, timer: None }
+    pub fn new(time: Time, burden: &Burden, home: Home) -> Self {
+        let alarm = home.take();
+        Self { time, sent: Instant::now(), extra: burden.extra(), heard: None, alarm, home }
     }
 
     /// Bytes came, the first content or what follows it.
@@ -173,18 +228,8 @@ impl Watch {
 
     /// Ready when a deadline has passed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Passed> {
-        loop {
-            let (due, passed) = self.next();
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if timer.deadline() > due + passed.of / SLACK {
-                timer.as_mut().reset(due);
-            }
-            std::task::ready!(Future::poll(timer.as_mut(), cx));
-            if timer.deadline() >= due {
-                return Poll::Ready(passed);
-            }
-            timer.as_mut().reset(due);
-        }
+        let (due, passed) = self.next();
+        self.alarm.poll(cx, due, passed.of / SLACK).map(|()| passed)
     }
 
     /// The deadline that passes first, if nothing is heard.

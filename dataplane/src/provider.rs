@@ -106,6 +106,9 @@ fn answer_stays(name: &str) -> bool {
     ) || name.starts_with("x-forwarded-")
 }
 
+/// Headers that we add to an answer.
+const ANSWER_ADDED: usize = 6;
+
 /// Whether a `connection` header names this one.
 fn named(connection: Option<&HeaderValue>, name: &HeaderName) -> bool {
     let told = connection.and_then(|value| value.to_str().ok());
@@ -114,7 +117,7 @@ fn named(connection: Option<&HeaderValue>, name: &HeaderName) -> bool {
 
 /// The headers to send to `backend` for a client's request of `dialect`.
 pub fn request_headers(client: &HeaderMap, backend: &Backend, dialect: Dialect) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(client.len() + 4);
+    let mut headers = HeaderMap::with_capacity(client.len() + 3);
     let connection = client.get(header::CONNECTION);
     for (name, value) in client {
         if !request_stays(name.as_str()) && !named(connection, name) {
@@ -165,6 +168,7 @@ pub fn keep_for_client(headers: &mut HeaderMap, length_kept: bool) {
     if !length_kept {
         headers.remove(header::CONTENT_LENGTH);
     }
+    headers.reserve(ANSWER_ADDED);
 }
 
 #[cfg(test)]

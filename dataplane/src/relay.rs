@@ -195,10 +195,9 @@ impl Relay {
         let Passage { backend, shared, operation, status, .. } = &self.passage;
         shared.report.usage(backend, usage);
         shared.report.ended(operation.name(), backend, *status);
-        let total_ms = u64::try_from(self.passage.arrival.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(
             request_id = %self.passage.request_id, backend = %backend, operation = operation.name(), status,
-            total_ms, prompt_tokens = usage.prompt, cached_tokens = usage.cached, output_tokens = usage.output,
+            total_ms = self.passage.arrival.elapsed().as_millis() as u64, prompt_tokens = usage.prompt, cached_tokens = usage.cached, output_tokens = usage.output,
             "answered"
         );
     }
@@ -253,6 +252,12 @@ impl Relay {
             prompt: narrow(usage.prompt),
             output: narrow(usage.output),
         };
+    }
+
+    /// The whole answer where it came in one piece and is all here already.
+    pub fn whole(&mut self) -> Option<Bytes> {
+        let here = matches!(self.end, Some(Ok(()))) && self.passage.framing == Framing::Whole;
+        (here && self.ready.len() <= 1).then(|| self.ready.pop_front().unwrap_or_default())
     }
 
     /// The next bytes for the client.

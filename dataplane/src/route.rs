@@ -1,6 +1,6 @@
 //! From a requested model name to the backends that may serve it, and under which name there.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use sched::ModelId;
 use wire::{Dialect, Pattern};
@@ -163,11 +163,15 @@ impl Rule {
 /// Every rule and every served model, indexed.
 #[derive(Debug, Default)]
 pub struct Table {
-    exact: HashMap<String, Rule>,
+    exact: BTreeMap<String, Rule>,
     patterns: Vec<Rule>,
-    /// Served model names to the backends that serve them, in order of backend name.
-    served: HashMap<Arc<str>, Vec<Arc<Backend>>>,
-    backends: HashMap<Arc<str>, Arc<Backend>>,
+    /// Served model names, less `:latest`, to who serves them under which spelling, in order of backend name.
+    served: BTreeMap<Box<str>, Vec<Holder>>,
+    backends: BTreeMap<Arc<str>, Arc<Backend>>,
+}
+
+fn untagged(name: &str) -> &str {
+    name.strip_suffix(":latest").unwrap_or(name)
 }
 
 impl Table {
@@ -186,13 +190,17 @@ impl Table {
         for backend in backends {
             table.backends.insert(backend.name.clone(), backend.clone());
             for model in &backend.models {
-                let holders = table.served.entry(model.name.clone()).or_default();
-                if holders.last().is_none_or(|last| last.id != backend.id) {
-                    holders.push(backend.clone());
+                let holders = table.served.entry(untagged(&model.name).into()).or_default();
+                if !holders.iter().any(|(at, spelt)| at.id == backend.id && *spelt == model.name) {
+                    holders.push((backend.clone(), model.name.clone()));
                 }
             }
         }
         table
+    }
+
+    fn spellings(&self) -> impl Iterator<Item = &str> {
+        self.served.values().flatten().map(|(_, spelt)| &**spelt)
     }
 
     /// Names that clients may ask for without a backend of that name: those of exact routes.
@@ -213,7 +221,7 @@ impl Table {
             return Err(NoRoute::Unknown { hint: self.hint(rule) });
         }
         let mut spoken: Vec<Dialect> = Vec::new();
-        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::with_capacity(found.len());
         for (backend, model) in found {
             if !backend.dialects.contains(&dialect) {
                 spoken.extend(&backend.dialects);
@@ -266,18 +274,12 @@ impl Table {
 
     /// Who serves a model of this name, and how it is spelt there.
     fn serving(&self, name: &str) -> Vec<Holder> {
-        let other = match name.strip_suffix(":latest") {
-            Some(short) => short.to_owned(),
-            None => format!("{name}:latest"),
-        };
-        let mut found: Vec<Holder> = Vec::new();
-        for spelling in [name, other.as_str()] {
-            if let Some((model, holders)) = self.served.get_key_value(spelling) {
-                for holder in holders {
-                    if !found.iter().any(|(at, _)| at.id == holder.id) {
-                        found.push((holder.clone(), model.clone()));
-                    }
-                }
+        let Some(holders) = self.served.get(untagged(name)) else { return Vec::new() };
+        let mut found: Vec<Holder> = Vec::with_capacity(holders.len());
+        found.extend(holders.iter().filter(|(_, spelt)| **spelt == *name).cloned());
+        for holder in holders.iter().filter(|(_, spelt)| **spelt != *name) {
+            if !found.iter().any(|(at, _)| at.id == holder.0.id) {
+                found.push(holder.clone());
             }
         }
         found
@@ -287,7 +289,7 @@ impl Table {
         if let Some(rule) = rule {
             return format!("route {:?} matches, but no backend serves what it leads to", rule.name);
         }
-        let mut names: Vec<&str> = self.served.keys().map(AsRef::as_ref).chain(self.aliases()).collect();
+        let mut names: Vec<&str> = self.spellings().chain(self.aliases()).collect();
         names.sort_unstable();
         names.dedup();
         match names.len() {

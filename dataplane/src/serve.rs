@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, SocketAddr},
@@ -10,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -28,6 +30,7 @@ use tokio::{
 
 use crate::{
     config::Snapshot,
+    deadline::Home,
     dispatch::Dispatch,
     provider,
     report::Report,
@@ -235,9 +238,10 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
 ) {
     let head_wait = worker.shared.limits.head_wait;
+    let alarm = Home::default();
     let service = service_fn(move |request: Request<Incoming>| {
-        let worker = worker.clone();
-        async move { Ok::<Response<Body>, Infallible>(target::answer(&worker, request, peer.ip()).await) }
+        let (worker, alarm) = (worker.clone(), alarm.clone());
+        async move { Ok::<Response<Body>, Infallible>(target::answer(&worker, request, peer.ip(), alarm).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -246,9 +250,21 @@ async fn connection(
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
+    let told = stop.clone();
+    let mut stopped = std::pin::pin!(stopped(&mut stop));
+    let mut listens = false;
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        // To listen for the end costs more than to see that it has not come; the waker of a task stays the same.
+        let ends = (!listens || told.has_changed().unwrap_or(true)) && stopped.as_mut().poll(cx).is_ready();
+        listens = true;
+        if ends { Poll::Ready(None) } else { Poll::Pending }
+    });
+    let ended = match ended.await {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -112,7 +112,8 @@ impl Pool {
                 }
             }
         }
-        let mut wire = self.open(base, connect_within).await?;
+        // Rare beside reuse, and larger than all the rest of a request's future.
+        let mut wire = Box::pin(self.open(base, connect_within)).await?;
         let answer = wire.sender.send_request(request()).await.map_err(UpstreamError::Broken)?;
         Ok(answered(answer, wire))
     }
@@ -130,8 +131,11 @@ impl Pool {
             if found.since.elapsed() >= found.wire.idle_max {
                 continue;
             }
+            if found.wire.sender.is_ready() {
+                return Some(found.wire);
+            }
             // The connection's task may still be turning around after the last answer.
-            let ready = tokio::time::timeout(READY_MAX, found.wire.sender.ready()).await;
+            let ready = Box::pin(tokio::time::timeout(READY_MAX, found.wire.sender.ready())).await;
             if matches!(ready, Ok(Ok(()))) {
                 return Some(found.wire);
             }

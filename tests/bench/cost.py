@@ -51,7 +51,8 @@ def wait_for(port):
 
 
 def start(core, *command):
-    return subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL,
+                            stderr=None if os.environ.get("SHOW") else subprocess.DEVNULL)
 
 
 def nginx(folder, name, port, location, extra=""):
@@ -131,13 +132,13 @@ def running(core, commands):
             process.wait(timeout=60)
 
 
-def load(port, script, connections):
+def load(name, port, script, connections):
     command = ["taskset", "-c", "0", "wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", script,
                f"http://127.0.0.1:{port}/v1/chat/completions"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     if errors:
-        raise SystemExit(f"port {port}: {errors.group(0)}")
+        raise SystemExit(f"{name}: {errors.group(0)}")
     return int(re.search(r"(\d+) requests in", said).group(1))
 
 
@@ -155,7 +156,7 @@ def requests_table(folder, binary):
             for _ in range(ROUNDS):
                 for name, (port, pid) in measured.items():
                     before = cpu_ns(pid)
-                    requests = load(port, script, connections)
+                    requests = load(name, port, script, connections)
                     each = (cpu_ns(pid) - before) / 1000 / requests
                     best[size, name] = min(best.get((size, name), each), each)
     print("| CPU-µs a request | nginx | HAProxy | llmb-data | ratio to nginx |")

@@ -63,7 +63,7 @@ class Client(asyncio.Protocol):
         self.delays.extend(now - int(sent) for sent in SENT.findall(data))
 
 
-async def through(port, open_streams, cpu_ns):
+async def through(name, port, open_streams, cpu_ns):
     """(CPU-ns of the proxy a chunk, the median delay in ns) of streams by way of `port`."""
     loop = asyncio.get_running_loop()
     delays, transports = [], []
@@ -73,7 +73,7 @@ async def through(port, open_streams, cpu_ns):
     deadline = loop.time() + 20
     while len(delays) < STREAMS:
         if loop.time() > deadline:
-            raise SystemExit(f"port {port}: {len(delays)} of {STREAMS} streams began")
+            raise SystemExit(f"{name}: {len(delays)} of {STREAMS} streams began")
         await asyncio.sleep(0.01)
     delays.clear()
     before, sent, began = cpu_ns(), 0, loop.time()
@@ -84,12 +84,19 @@ async def through(port, open_streams, cpu_ns):
         await asyncio.sleep(max(0, began + sent / RATE - loop.time()))
     while len(delays) < sent:
         if loop.time() > deadline + SECONDS + 20:
-            raise SystemExit(f"port {port}: {len(delays)} of {sent} chunks came")
+            raise SystemExit(f"{name}: {len(delays)} of {sent} chunks came")
         await asyncio.sleep(0.01)
     spent = cpu_ns() - before
     for transport in transports:
         transport.abort()
+    ends = loop.time() + 10
     while open_streams:
+        if loop.time() > ends:
+            if name == "llmb-data":
+                raise SystemExit(f"{len(open_streams)} streams of clients that left are still read")
+            # HAProxy sees that a client left when it next writes to it.
+            for transport in open_streams:
+                transport.abort()
         await asyncio.sleep(0.01)
     return spent / sent, statistics.median(delays)
 
@@ -105,7 +112,7 @@ def table(proxies, rounds, backend_port, cpu_ns):
         async with server:
             for _ in range(rounds):
                 for name, (port, pid) in {"direct": (backend_port, os.getpid()), **proxies}.items():
-                    spent, delay = await through(port, open_streams, lambda: cpu_ns(pid))
+                    spent, delay = await through(name, port, open_streams, lambda: cpu_ns(pid))
                     has = best.get(name, (spent, delay))
                     best[name] = (min(has[0], spent), min(has[1], delay))
         return best

@@ -82,12 +82,11 @@ impl Server {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let mut buffer = Vec::new();
         for number in 1..=REQUESTS_MAX {
-            if timeout(self.habit.idle, stream.readable()).await.is_err() {
+            let Ok(arrived) = timeout(self.habit.idle, stream.peek(&mut [0])).await else {
                 self.idled.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
-            }
-            let mut byte = [0];
-            if number > 1 && stream.peek(&mut byte).await? > 0 && self.draws(self.habit.before) {
+            };
+            if number > 1 && arrived? > 0 && self.draws(self.habit.before) {
                 self.raced.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
@@ -146,7 +145,7 @@ async fn run(server: &Server, url: &str, load: Load) {
             for number in 0..load.requests {
                 let (least, most) = load.pause;
                 let pause = least + Duration::from_micros(chance.below((most - least).as_micros() as u64 + 1));
-                assert!(timeout(pause, stream.readable()).await.is_err(), "nothing comes unasked");
+                assert!(timeout(pause, stream.peek(&mut [0])).await.is_err(), "nothing comes unasked");
                 let content = "x".repeat(load.body_bytes);
                 let body = json!({"model": "m", "messages": [{"role": "user", "content": content}], "stream": number % 2 == 1});
                 stream.write_all(&post("/v1/chat/completions", "", &body.to_string())).await.expect("it reads");

@@ -13,7 +13,7 @@ fn deadlines() -> Deadlines {
 }
 
 fn watch(burden: &Burden) -> Watch {
-    Watch::new(Time { deadlines: deadlines(), began: Instant::now() }, burden)
+    Watch::new(Time { deadlines: deadlines(), began: Instant::now() }, burden, Home::default())
 }
 
 /// When the next deadline passes from now, and which.
@@ -77,7 +77,7 @@ async fn an_early_timer_is_believed_only_when_its_time_has_come() {
 async fn the_total_ends_a_lively_answer_and_counts_over_all_tries() {
     let began = Instant::now();
     tokio::time::advance(secs(50)).await;
-    let mut watch = Watch::new(Time { deadlines: deadlines(), began }, &Burden::default());
+    let mut watch = Watch::new(Time { deadlines: deadlines(), began }, &Burden::default(), Home::default());
     for _ in 0..3 {
         watch.heard();
         quiet(&mut watch, secs(3)).await;

@@ -107,7 +107,9 @@ async fn serve(
 ) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let shared = &worker.shared;
-    let (body, held) = intake::read(&head.headers, body, &shared.limits, &shared.budget).await?;
+    let mut alarm = inquiry.alarm.take();
+    let (body, held) = intake::read(&head.headers, body, &shared.limits, &shared.budget, &mut alarm).await?;
+    inquiry.alarm.set(alarm);
     let ask = wire::read(operation, model.as_deref(), &body)
         .map_err(|refused| Fault::BadRequest { message: refused.to_string() })?;
     let framing = wire::framing(operation, ask.stream, head.uri.query());
@@ -201,7 +203,7 @@ async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> R
         let (Some(cause), Some(failed)) = (failure.cause, failure.lease.take()) else {
             return counted(&run, &call, chosen, failure.answer);
         };
-        match place::again(failed, cause, failure.sent, &candidates).await {
+        match Box::pin(place::again(failed, cause, failure.sent, &candidates)).await {
             Ok(next) => (chosen, lease) = next,
             Err(why) => {
                 let mut response = counted(&run, &call, chosen, failure.answer)?;

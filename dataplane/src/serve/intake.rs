@@ -1,24 +1,22 @@
 //! Reads a request body within its bounds, and undoes its compression.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use wire::Fault;
 
 use super::{
     Limits,
     budget::{Budget, Held},
 };
-use crate::coding::{Coding, CodingError, Unpacking};
+use crate::{
+    coding::{Coding, CodingError, Unpacking},
+    deadline::Alarm,
+};
 
 /// Beyond the wait for a piece, the whole body may take as long as it would at this rate.
 const BYTES_PER_S_MIN: u64 = 16 * 1024;
@@ -35,17 +33,20 @@ pub async fn read(
     mut body: Incoming,
     limits: &Limits,
     budget: &Budget,
+    alarm: &mut Alarm,
 ) -> Result<(Bytes, Held), Fault> {
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut held = Held::of(told);
     let raw = match media_type(headers).and_then(|()| coding(headers)) {
-        Ok(coding) => collect(&mut body, told, limits, budget, &mut held).await.map(|raw| (raw, coding)),
+        Ok(coding) => {
+            collect(&mut body, told, limits, budget, &mut held, alarm).await.map(|raw| (raw, coding))
+        }
         Err(fault) => Err(Refused::from(fault)),
     };
     match raw {
         Ok((raw, None)) => Ok((raw, held)),
         Ok((raw, Some(coding))) => {
-            let plain = unpack(coding, raw, limits.body_bytes_max, budget, &mut held).await?;
+            let plain = Box::pin(unpack(coding, raw, limits.body_bytes_max, budget, &mut held)).await?;
             Ok((plain, held))
         }
         Err(Refused { fault, slow }) => {
@@ -117,6 +118,7 @@ async fn collect(
     limits: &Limits,
     budget: &Budget,
     held: &mut Held,
+    alarm: &mut Alarm,
 ) -> Result<Bytes, Refused> {
     let bytes_max = limits.body_bytes_max;
     let too_large = || Refused::from(Fault::TooLarge { limit_bytes: bytes_max as u64 });
@@ -127,9 +129,8 @@ async fn collect(
     let mut length = 0;
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
-    let mut patience = Patience::default();
     while !body.is_end_stream() {
-        let frame = match patience.next(body, deadline(began, length, limits.piece_wait)).await {
+        let frame = match next(body, alarm, deadline(began, length, limits.piece_wait)).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(bad(format!("the body broke off: {error}")).into()),
             Ok(None) => break,
@@ -160,37 +161,18 @@ fn deadline(began: Instant, length: usize, piece_wait: Duration) -> Instant {
     (began + piece_wait + earned).min(Instant::now() + piece_wait)
 }
 
-/// Times one body, by a timer that is made when it must be waited for and set anew only when it fires.
-#[derive(Default)]
-struct Patience {
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
 /// A piece did not come by its deadline.
 struct Late;
 
 type Piece = Option<Result<Frame<Bytes>, hyper::Error>>;
 
-impl Patience {
-    /// The next piece, which must come by `due`: not before what was due earlier.
-    async fn next(&mut self, body: &mut Incoming, due: Instant) -> Result<Piece, Late> {
-        poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
-            Poll::Ready(piece) => Poll::Ready(Ok(piece)),
-            Poll::Pending => self.poll(cx, due).map(Err),
-        })
-        .await
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<Late> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if timer.deadline() >= due {
-                return Poll::Ready(Late);
-            }
-            timer.as_mut().reset(due);
-        }
-    }
+/// The next piece, which must come by `due`.
+async fn next(body: &mut Incoming, alarm: &mut Alarm, due: Instant) -> Result<Piece, Late> {
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(piece) => Poll::Ready(Ok(piece)),
+        Poll::Pending => alarm.poll(cx, due, Duration::ZERO).map(|()| Err(Late)),
+    })
+    .await
 }
 
 fn slow(began: Instant, length: usize, told: usize) -> String {

@@ -9,6 +9,7 @@ use sched::TicketId;
 use wire::{Dialect, Fault, Target};
 
 use super::{Body, RequestId, Worker, call, local};
+use crate::deadline::Home;
 
 const SERVER: HeaderValue = HeaderValue::from_static(concat!("llm-balancer/", env!("CARGO_PKG_VERSION")));
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-llmb-request-id");
@@ -27,16 +28,26 @@ pub struct Inquiry {
     pub key: u64,
     /// Its number in the scheduling core, once it has one.
     pub ticket: Cell<Option<TicketId>>,
+    /// Of its connection.
+    pub alarm: Home,
 }
 
 /// Answers one request.
-pub async fn answer(worker: &Rc<Worker>, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+///
+/// `alarm` is that of its connection.
+pub async fn answer(
+    worker: &Rc<Worker>,
+    request: Request<Incoming>,
+    peer: IpAddr,
+    alarm: Home,
+) -> Response<Body> {
     let shared = &worker.shared;
     let inquiry = Rc::new(Inquiry {
         id: shared.request_id(),
         arrival: Instant::now(),
         key: shared.key(request.headers(), peer),
         ticket: Cell::default(),
+        alarm,
     });
     let target = wire::target(request.method().as_str(), request.uri().path(), request.uri().query());
     let mut response = match refused_shape(&request) {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use wide::u8x16;
+
 /// Objects and arrays inside each other at most.
 pub(crate) const DEPTH_MAX: u32 = 128;
 
@@ -109,27 +111,33 @@ impl<'a> Scan<'a> {
         if self.next_byte() != Some(b'"') {
             return Err(self.bad("expected a string"));
         }
+        let all = self.text.as_bytes();
         let start = self.at;
-        let mut bytes = 0;
-        let mut escaped = false;
-        self.at += 1;
+        let mut at = start + 1;
+        // Bytes of escapes beyond those that they stand for.
+        let mut spare = 0;
         loop {
-            let run = plain_run(&self.text.as_bytes()[self.at..]);
-            bytes += run as u64;
-            self.at += run;
-            match self.text.as_bytes().get(self.at) {
+            at += plain_run(&all[at..]);
+            match all.get(at) {
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    bytes += self.escape()?;
+                Some(b'\\') if all.get(at + 1).is_some_and(|&byte| SHORT_ESCAPE[usize::from(byte)]) => {
+                    at += 2;
+                    spare += 1;
                 }
-                Some(_) => return Err(self.bad("control character in a string")),
-                None => return Err(self.bad("unexpected end inside a string")),
+                byte => {
+                    self.at = at;
+                    match byte {
+                        Some(b'\\') => spare += 6 - self.unicode()?,
+                        Some(_) => return Err(self.bad("control character in a string")),
+                        None => return Err(self.bad("unexpected end inside a string")),
+                    }
+                    at = self.at;
+                }
             }
         }
-        self.at += 1;
-        let span = start..self.at;
-        Ok(Text { raw: &self.text[start + 1..self.at - 1], span, bytes, escaped })
+        self.at = at + 1;
+        let raw = &self.text[start + 1..at];
+        Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64 - spare, escaped: spare > 0 })
     }
 
     /// Reads an object; `member` is called behind each key and must pass over its value.
@@ -222,13 +230,10 @@ impl<'a> Scan<'a> {
         Bad { at: self.at, what }
     }
 
-    fn escape(&mut self) -> Result<u64, Bad> {
+    /// Passes over an escape of six characters and says how many bytes it stands for.
+    fn unicode(&mut self) -> Result<u64, Bad> {
         let bytes = self.text.as_bytes();
         match bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(1)
-            }
             Some(b'u') => {
                 let mut unit = 0_u32;
                 for offset in 2..6 {
@@ -308,21 +313,30 @@ impl<'a> Scan<'a> {
     }
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
+/// What may stand behind a backslash for one character.
+const SHORT_ESCAPE: [bool; 256] = {
+    let mut short = [false; 256];
+    let mut index = 0;
+    while index < 8 {
+        short[b"\"\\/bfnrt"[index] as usize] = true;
+        index += 1;
+    }
+    short
+};
 
-/// Bytes before the first quote, backslash or control character, eight at a time.
+const QUOTE: u8x16 = u8x16::new([b'"'; 16]);
+const BACKSLASH: u8x16 = u8x16::new([b'\\'; 16]);
+const LAST_CONTROL: u8x16 = u8x16::new([0x1f; 16]);
+
+/// Bytes before the first quote, backslash or control character, sixteen at a time.
 fn plain_run(bytes: &[u8]) -> usize {
-    let (eights, tail) = bytes.as_chunks::<8>();
-    for (index, eight) in eights.iter().enumerate() {
-        let word = u64::from_le_bytes(*eight);
-        // With this bit turned, the quote comes to stand right behind the control characters. A borrow spoils
-        // only bytes above a true hit, and the lowest one counts.
-        let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
-        let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
-        let hit = (quote_or_control | backslash) & !word & HIGH;
-        if hit != 0 {
-            return index * 8 + (hit.trailing_zeros() / 8) as usize;
+    let (lanes, tail) = bytes.as_chunks::<16>();
+    for (index, lane) in lanes.iter().enumerate() {
+        let lane = u8x16::new(*lane);
+        let control = lane.min(LAST_CONTROL).simd_eq(lane);
+        let hits = (lane.simd_eq(QUOTE) | lane.simd_eq(BACKSLASH) | control).to_bitmask();
+        if hits != 0 {
+            return index * 16 + hits.trailing_zeros() as usize;
         }
     }
     let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
@@ -336,13 +350,13 @@ mod tests {
     #[test]
     fn every_byte_at_every_place() {
         for byte in 0..=u8::MAX {
-            for at in 0..20 {
-                let mut bytes = [b'a'; 20];
+            for at in 0..40 {
+                let mut bytes = [b'a'; 40];
                 bytes[at] = byte;
                 let ends = byte == b'"' || byte == b'\\' || byte < 0x20;
-                assert_eq!(plain_run(&bytes), if ends { at } else { 20 }, "{byte:#x} at {at}");
-                bytes[19] = b'"';
-                let expected = if ends { at } else { 19 };
+                assert_eq!(plain_run(&bytes), if ends { at } else { 40 }, "{byte:#x} at {at}");
+                bytes[39] = b'"';
+                let expected = if ends { at } else { 39 };
                 assert_eq!(plain_run(&bytes), expected, "{byte:#x} at {at}, then a quote");
             }
         }

@@ -1,6 +1,6 @@
 //! One attempt at one backend, up to its first content: until then the client has seen nothing, and another may follow.
 
-use std::{cell::Cell, future::poll_fn, pin::pin, task::Poll};
+use std::{borrow::Cow, cell::Cell, future::poll_fn, pin::pin, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, response::Parts};
@@ -78,7 +78,7 @@ pub async fn attempt(
         prefill_tps: lease.as_ref().and_then(Lease::prefill_tps),
         whole: (call.framing == Framing::Whole && call.operation.generates()).then_some(call.ask.max_output),
     };
-    let mut watch = Watch::new(time, &burden);
+    let mut watch = Watch::new(time, &burden, run.inquiry.alarm.clone());
     let begun = exchange(run, call, backend, &outgoing, time, &mut watch).await;
     match begun {
         Ok(begun) => Ok(relayed(run, call, chosen, begun, watch, lease, outgoing.strip)),
@@ -215,7 +215,7 @@ async fn begin(
         ));
     }
     if let Some(cause) = cause(head.status, &head.headers) {
-        let body = collected(upstream).await;
+        let body = Box::pin(collected(upstream)).await;
         let what = format!("status {}", head.status.as_u16());
         return Err(Box::new(Failed {
             cause: Some(cause),
@@ -290,7 +290,10 @@ fn judge(call: &Call, start: &Start) -> Result<(), Bad> {
     let short = start.seen.iter().map(Bytes::len).sum::<usize>() <= ERROR_BYTES_MAX;
     let suspect = if streamed { !report.content || report.error.is_some() } else { start.ended && short };
     if suspect {
-        let so_far = start.seen.concat();
+        let so_far = match start.seen.as_slice() {
+            [one] => Cow::Borrowed(&one[..]),
+            several => Cow::Owned(several.concat()),
+        };
         if let First::Error { status, message } = wire::first_element(call.operation, call.framing, &so_far) {
             return Err(Bad::Error { status, message });
         }
@@ -360,8 +363,9 @@ fn relayed(
     let mut headers = begun.head.headers;
     provider::keep_for_client(&mut headers, length_kept);
     mark(&mut headers, chosen);
-    let relay = Relay::new(passage, begun.upstream, begun.start, begun.wire, watch, lease);
-    let mut response = Response::new(Body::Relay(Box::new(relay)));
+    let mut relay = Relay::new(passage, begun.upstream, begun.start, begun.wire, watch, lease);
+    let body = relay.whole().map_or_else(|| Body::Relay(Box::new(relay)), Body::whole);
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
