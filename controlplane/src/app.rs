@@ -57,7 +57,7 @@ pub struct Settings {
     pub insecure_listen: bool,
     /// Where the store is; made if missing.
     pub state_dir: PathBuf,
-    /// Between two probes of a backend.
+    /// From one probe of a backend to the next, start to start.
     pub probe_interval: Duration,
     /// For one question of a probe.
     pub probe_timeout: Duration,

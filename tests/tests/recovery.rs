@@ -185,10 +185,8 @@ async fn planes(sim: &Sim) -> Planes {
     Planes { _folder: folder, _control: control, _data: data, url, admin, manage }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_starts_within_a_probe_interval_of_the_return() {
-    let sim = sim();
-    let mut planes = planes(&sim).await;
+/// Lets the server go and come back while requests wait; how long after its return the first of them reached it.
+async fn goes_and_comes_back(sim: &Sim, planes: &mut Planes) -> Duration {
     sim.set_fault(Fault::Refuse, None);
     let waiting: Vec<_> = [true, false].map(|stream| asked(&planes.url, stream)).into();
     until("the probes' verdict", async || {
@@ -199,14 +197,29 @@ async fn who_waits_starts_within_a_probe_interval_of_the_return() {
     let status = planes.manage.status(v1::StatusRequest {}).await.expect("a status").into_inner();
     let why = &status.backends[0].status.as_ref().expect("observed").reason;
     assert!(!why.is_empty(), "status says why the probes hold it out");
+    let returned_us = llmsim::now_us();
     sim.clear_fault();
-    let began = Instant::now();
-    until("a start", async || sim.stats().accepted >= 1).await;
-    let took = began.elapsed();
-    // The promise is one interval and a second; a busy machine gets another second.
-    assert!(took < PROBE_INTERVAL + Duration::from_secs(2), "it took {took:?}");
     for answer in waiting {
         let (status, backend, text) = answer.await.expect("no panic");
         assert_eq!((status, backend.as_str()), (200, "box"), "{text}");
     }
+    let starts_us = sim.stats().requests.into_iter().map(|seen| seen.start_us);
+    let first_us =
+        starts_us.filter(|start_us| *start_us >= returned_us).min().expect("both were served there");
+    Duration::from_micros(first_us - returned_us)
+}
+
+/// Nobody is lost however busy the machine is; a stall of the machine may break the promise of time, but not each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_starts_within_a_probe_interval_of_the_return() {
+    let sim = sim();
+    let mut planes = planes(&sim).await;
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        took.push(goes_and_comes_back(&sim, &mut planes).await);
+        if took.last().is_some_and(|took| *took <= PROBE_INTERVAL + Duration::from_secs(1)) {
+            return;
+        }
+    }
+    panic!("it took {took:?}");
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +28,10 @@ use crate::{
 
 /// Backends that are asked at the same time, at most.
 const ASKED_MAX: usize = 64;
-/// Intervals differ by this part, so that probes of many backends do not come together.
+/// Intervals are shorter by up to this part, so that probes of many backends do not come together.
 const JITTER: f64 = 0.1;
+/// After a look that took longer than the interval, this part of it passes before the next.
+const REST: f64 = 0.1;
 
 /// What is known of every backend, by name. Its readers wake when more than the time of a probe changes.
 pub type Sights = watch::Sender<BTreeMap<Name, Arc<Observed>>>;
@@ -37,7 +39,7 @@ pub type Sights = watch::Sender<BTreeMap<Name, Arc<Observed>>>;
 /// How often and how patiently is probed.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Between two probes of one backend.
+    /// From the start of one probe of a backend to the start of the next, at most, unless the first takes longer.
     pub interval: Duration,
     /// For one question.
     pub timeout: Duration,
@@ -123,13 +125,14 @@ impl One {
     async fn run(mut self) {
         let ends = self.ends.clone();
         loop {
+            let began = Instant::now();
             tokio::select! {
                 () = ends.cancelled() => return,
                 () = self.probe() => {}
             }
             tokio::select! {
                 () = ends.cancelled() => return,
-                () = sleep(jittered(self.interval)) => {}
+                () = sleep(pause(self.interval, began.elapsed())) => {}
             }
         }
     }
@@ -207,13 +210,32 @@ impl One {
     }
 }
 
-fn jittered(interval: Duration) -> Duration {
+/// Until the next look, after one that took so long. Counted from start to start: who comes back while a look waits in
+/// vain is seen within an interval all the same.
+fn pause(interval: Duration, took: Duration) -> Duration {
     let chance = getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX));
-    interval.mul_f64(1.0 + JITTER * (2.0 * chance - 1.0))
+    interval.mul_f64(1.0 - JITTER * chance).saturating_sub(took).max(interval.mul_f64(REST))
 }
 
 /// Milliseconds since the Unix epoch.
 #[must_use]
 pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_start_an_interval_apart_at_most_however_long_one_takes() {
+        let ms = Duration::from_millis;
+        for (took, at_least, at_most) in [(0, 900, 1000), (400, 500, 600), (950, 100, 100), (7000, 100, 100)]
+        {
+            for _ in 0..50 {
+                let pause = pause(ms(1000), ms(took));
+                assert!((ms(at_least)..=ms(at_most)).contains(&pause), "{pause:?} after {took} ms");
+            }
+        }
+    }
 }
