@@ -61,6 +61,20 @@ const BANS: &[Ban] = &[
         why: "the simulated server is written from what real ones send, not from what we read",
     },
     Ban {
+        inside: &["tests/arena/src", "tests/arena/tests"],
+        except: &[],
+        paths: &["proto", "wire", "controlplane", "dataplane", "llmsim"],
+        types: &["Instant", "SystemTime", "TcpStream"],
+        why: "the arena has a time of its own, and knows the core alone",
+    },
+    Ban {
+        inside: &["tests/arena/src/cache"],
+        except: &[],
+        paths: &["sched"],
+        types: &[],
+        why: "the models of caches serve other simulators too",
+    },
+    Ban {
         inside: &["cli/src"],
         except: &["cli/src/up"],
         paths: &["controlplane", "dataplane"],
@@ -145,11 +159,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("sched", &[]),
     ("wire", &[]),
-    ("llmsim", &[]),
+    ("arena", &["sched"]),
+    ("llmsim", &["arena"]),
     ("controlplane", &["proto", "wire"]),
     ("dataplane", &["proto", "sched", "wire"]),
     ("llmctl", &["proto", "controlplane", "dataplane", "llmsim"]),
-    ("tests", &["proto", "sched", "wire", "controlplane", "dataplane", "llmsim"]),
+    ("tests", &["proto", "sched", "wire", "controlplane", "dataplane", "arena", "llmsim"]),
 ];
 
 /// What a file names against the table.

@@ -1,0 +1,110 @@
+//! The product's own core as a placer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sched::{
+    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, INPUT_MARGIN_PERCENT, Key,
+    ModelId, Moment, Outcome, Scheduler, SlotId, Span, TicketId, Usage,
+};
+
+use crate::fleet::Machine;
+use crate::placer::{Place, Placer, Report, Seen};
+
+/// Nobody is turned away because many wait.
+const QUEUE_MAX: usize = 100_000;
+
+/// How the core is set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Breaks ties between equal servers.
+    pub seed: u64,
+    /// Whether the priorities of the servers count.
+    pub ranked: bool,
+}
+
+/// The core, in virtual time.
+pub struct Product {
+    core: Scheduler,
+    decisions: Vec<Decision>,
+}
+
+impl Product {
+    /// A core that knows of the servers what their configuration and their probes tell.
+    #[must_use]
+    pub fn new(machines: &[Machine], options: Options) -> Self {
+        let fleet = Arc::new(fleet(machines, options));
+        Product { core: Scheduler::new(options.seed, fleet), decisions: Vec::new() }
+    }
+
+    fn handle(&mut self, now: f64, event: Event, out: &mut Vec<Place>) {
+        self.core.handle(moment(now), event, &mut self.decisions);
+        out.extend(self.decisions.drain(..).map(|decision| match decision {
+            Decision::Start { ticket, backend, slot: SlotId(slot), .. } => {
+                Place::Start { ticket: ticket.0, backend: backend.0 as usize, slot }
+            }
+            Decision::Refuse { ticket, .. } => Place::Refuse { ticket: ticket.0 },
+        }));
+    }
+}
+
+impl Placer for Product {
+    fn arrive(&mut self, now: f64, seen: &Seen<'_>, out: &mut Vec<Place>) {
+        let model = ModelId(u32::from(seen.model));
+        let candidate = |backend: &usize| Candidate { backend: BackendId(*backend as u32), model };
+        let arrival = Arrival {
+            ticket: TicketId(seen.ticket),
+            key: Key(seen.key as u64),
+            class: Class::Normal,
+            prompt_tokens: seen.prompt_tokens,
+            candidates: seen.backends.iter().map(candidate).collect(),
+            deadline: Moment::NEVER,
+        };
+        self.handle(now, Event::Arrive(arrival), out);
+    }
+
+    fn first_token(&mut self, now: f64, ticket: u64, out: &mut Vec<Place>) {
+        self.handle(now, Event::FirstToken { ticket: TicketId(ticket) }, out);
+    }
+
+    fn finish(&mut self, now: f64, ticket: u64, report: &Report, out: &mut Vec<Place>) {
+        let usage = Usage { cached: report.cached, prompt: report.prompt, output: report.output };
+        self.handle(now, Event::Finish { ticket: TicketId(ticket), outcome: Outcome::Done, usage }, out);
+    }
+
+    fn wake(&mut self, now: f64, out: &mut Vec<Place>) {
+        self.handle(now, Event::Wake, out);
+    }
+
+    fn next_wake(&self) -> Option<f64> {
+        self.core.next_wake().map(seconds)
+    }
+}
+
+fn fleet(machines: &[Machine], options: Options) -> Fleet {
+    let backend = |machine: &Machine| Backend {
+        slots: machine.slots as u32,
+        priority: if options.ranked { machine.priority } else { 0 },
+        max_input_tokens: Some(limit(machine.input_max)),
+        healthy: true,
+        draining: false,
+        release_grace: Span::ZERO,
+    };
+    let backends: BTreeMap<BackendId, Backend> =
+        (0..).map(BackendId).zip(machines.iter().map(backend)).collect();
+    Fleet { owner: true, queue_max: QUEUE_MAX, backends }
+}
+
+/// Lengths are exact here, so what the core adds for estimates that fall short would make servers smaller than
+/// they are.
+fn limit(input_max: u32) -> u32 {
+    (u64::from(input_max) * (100 + INPUT_MARGIN_PERCENT)).div_ceil(100) as u32
+}
+
+fn moment(seconds: f64) -> Moment {
+    Moment((seconds * 1e6).round() as u64)
+}
+
+fn seconds(moment: Moment) -> f64 {
+    moment.0 as f64 / 1e6
+}
