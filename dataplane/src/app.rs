@@ -22,6 +22,9 @@ use crate::{
 
 pub use crate::serve::{TlsError, TlsFiles};
 
+/// As `Settings::doubt_after`: longer than a control plane needs to start and to look at every server.
+const DOUBT_AFTER: Duration = Duration::from_secs(15);
+
 /// How a data plane is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -55,6 +58,8 @@ pub struct Settings {
     pub head_wait: Duration,
     /// A client has this long for each piece of a request body, and as long for the whole beyond what its size takes.
     pub piece_wait: Duration,
+    /// A control plane that is lost for so long leaves no bad verdict behind: requests find out what is well again.
+    pub doubt_after: Duration,
     /// The control plane runs in this process: its store is accepted whatever its lineage.
     pub trust_control: bool,
 }
@@ -77,6 +82,7 @@ impl Default for Settings {
             bodies_bytes_max: 1024 * 1024 * 1024,
             head_wait: Duration::from_secs(20),
             piece_wait: Duration::from_secs(30),
+            doubt_after: DOUBT_AFTER,
             trust_control: false,
         }
     }
@@ -217,9 +223,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let mut tasks = vec![tokio::spawn(async move { dispatch.tick().await })];
     if let Some(control) = settings.control {
         let hello = hello(plane_id(&folder)?, incarnation, listen);
-        let trust = settings.trust_control;
+        let (trust, doubt_after) = (settings.trust_control, settings.doubt_after);
+        let lost = Some(tokio::time::Instant::now());
         let (shared, keeper) = (shared.clone(), Keeper::new(kept));
-        let follower = Follower { control, shared, parser, keeper, hello, trust, current, ready };
+        let follower =
+            Follower { control, shared, parser, keeper, hello, trust, current, ready, doubt_after, lost };
         tasks.push(tokio::spawn(follower.run(stopped)));
     }
     tracing::info!(%listen, %admin, "data plane serves");

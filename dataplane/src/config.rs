@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sched::{BackendId, Fleet};
+use sched::{BackendId, Fleet, Health};
 use wire::Dialect;
 
 use crate::{provider::Base, route::Table};
@@ -98,14 +98,22 @@ pub struct Backend {
     pub dialects: Vec<Dialect>,
     /// Models that it serves.
     pub models: Vec<Model>,
-    /// Neither down nor without its credential.
-    pub healthy: bool,
+    /// What the control plane says of it; unhealthy as well without its credential.
+    pub health: Health,
     /// Takes no new work.
     pub draining: bool,
-    /// Why it is not healthy, in words.
+    /// Why it is or was not healthy, in words.
     pub reason: String,
     /// Higher first.
     pub priority: i32,
+}
+
+impl Backend {
+    /// Whether new requests may go to it, as far as its breaker has no say.
+    #[must_use]
+    pub fn up(&self) -> bool {
+        self.health != Health::Unhealthy && !self.draining
+    }
 }
 
 /// A model at a backend.

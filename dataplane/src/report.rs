@@ -11,7 +11,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use sched::View;
+use sched::{Health, View};
 
 use crate::config::Snapshot;
 
@@ -186,7 +186,7 @@ impl Report {
             let at = At { backend: backend.name.to_string() };
             self.slots.get_or_create(&at).set(i64::from(row.slots));
             self.busy.get_or_create(&at).set(i64::from(row.busy + row.cooling));
-            self.up.get_or_create(&at).set(i64::from(backend.healthy));
+            self.up.get_or_create(&at).set(i64::from(backend.health == Health::Healthy));
         }
         let mut out = String::new();
         // Writing into a String cannot fail.

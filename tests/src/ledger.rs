@@ -14,7 +14,7 @@ mod health;
 mod purse;
 mod row;
 
-pub use health::{Health, Stand};
+pub use health::{Health, Stand, up};
 pub use purse::Purse;
 pub use row::{Held, Refused, Started, Wait};
 
@@ -48,7 +48,7 @@ impl Ledger {
             now: Moment::default(),
             before: Moment::default(),
             known: fleet.backends.clone(),
-            health: fleet.backends.keys().map(|id| (*id, Health::default())).collect(),
+            health: fleet.backends.iter().map(|(id, seen)| (*id, Health::of(seen.health))).collect(),
             purse: Purse::default(),
             failed: None,
             reached: true,
@@ -262,7 +262,7 @@ impl Ledger {
     pub fn free(&self, backend: BackendId) -> usize {
         let Some(seen) = self.fleet.backends.get(&backend) else { return 0 };
         let Some(health) = self.health.get(&backend) else { return 0 };
-        if seen.healthy && !seen.draining { health.admits(self.vacant(backend)) } else { 0 }
+        if up(seen) { health.admits(self.vacant(backend)) } else { 0 }
     }
 
     fn vacant(&self, backend: BackendId) -> usize {
@@ -304,10 +304,7 @@ impl Ledger {
     fn adopt(&mut self, fleet: &Arc<Fleet>) {
         self.fleet = fleet.clone();
         for (id, backend) in &fleet.backends {
-            let health = self.health.entry(*id).or_default();
-            if backend.healthy && self.known.get(id).is_some_and(|known| !known.healthy) {
-                health.vouch();
-            }
+            self.health.entry(*id).or_default().probed(backend.health);
         }
         self.known.extend(fleet.backends.iter().map(|(id, backend)| (*id, backend.clone())));
     }
@@ -348,7 +345,7 @@ impl Ledger {
             wait.tried.push(held.backend);
         } else {
             let first = *wait.unreached.get_or_insert(self.now);
-            let up = self.feasible(&wait).into_iter().filter(|(_, seen)| seen.healthy && !seen.draining);
+            let up = self.feasible(&wait).into_iter().filter(|(_, seen)| up(seen));
             let mut rests = up.map(|(id, _)| self.health.get(&id).and_then(Health::rests_until));
             // the core alone knows how long each rests
             if rests.all(|rests| rests.is_some()) {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, sync::Arc};
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Key, ModelId, Moment, Outcome,
-    Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Health, Key, ModelId, Moment,
+    Outcome, Scheduler, Span, TicketId, Usage,
 };
 
 const BACKENDS: u32 = 12;
@@ -25,7 +25,7 @@ fn fleet() -> Fleet {
         slots: 1,
         priority: 0,
         max_input_tokens: None,
-        healthy: true,
+        health: Health::Healthy,
         draining: false,
         release_grace: Span::ZERO,
     };

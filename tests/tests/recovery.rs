@@ -146,17 +146,29 @@ struct Planes {
     manage: ManagementClient<tonic::transport::Channel>,
 }
 
+/// A control plane and where it listens.
+fn control(listen: &str, state: &str) -> (Process, String) {
+    let every = format!("{}ms", PROBE_INTERVAL.as_millis());
+    let args = ["--listen", listen, "--state-dir", state, "--probe-interval", &every];
+    let control = Process::start("llmb-control", &args, &[]);
+    let line = control.line("its address", |line| line.contains("control plane runs"));
+    (control, field(&line, "addr"))
+}
+
+async fn add(control: &str, sim: &Sim) -> ManagementClient<tonic::transport::Channel> {
+    let mut manage = ManagementClient::connect(format!("http://{control}")).await.expect("management");
+    let backend =
+        v1::Backend { name: "box".to_owned(), url: sim.url(), max_concurrency: 1, ..v1::Backend::default() };
+    let request = v1::CreateBackendRequest { backend: Some(backend) };
+    manage.create_backend(request).await.expect("the backend is added");
+    manage
+}
+
 async fn planes(sim: &Sim) -> Planes {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let state = folder.path().join("state").display().to_string();
-    let every = format!("{}ms", PROBE_INTERVAL.as_millis());
-    let control = Process::start(
-        "llmb-control",
-        &["--listen", "127.0.0.1:0", "--state-dir", &state, "--probe-interval", &every],
-        &[],
-    );
-    let line = control.line("its address", |line| line.contains("control plane runs"));
-    let control_url = format!("http://{}", field(&line, "addr"));
+    let (control, addr) = control("127.0.0.1:0", &state);
+    let control_url = format!("http://{addr}");
     let data = Process::start(
         "llmb-data",
         &[
@@ -174,13 +186,7 @@ async fn planes(sim: &Sim) -> Planes {
     let line = data.line("its address", |line| line.contains("data plane serves"));
     let (url, admin) =
         (format!("http://{}", field(&line, "listen")), format!("http://{}", field(&line, "admin")));
-    let mut manage = ManagementClient::connect(control_url).await.expect("management");
-    let backend =
-        v1::Backend { name: "box".to_owned(), url: sim.url(), max_concurrency: 1, ..v1::Backend::default() };
-    manage
-        .create_backend(v1::CreateBackendRequest { backend: Some(backend) })
-        .await
-        .expect("the backend is added");
+    let manage = add(&addr, sim).await;
     until("a healthy backend", async || view(&admin).await["backends"][0]["healthy"] == true).await;
     Planes { _folder: folder, _control: control, _data: data, url, admin, manage }
 }
@@ -222,4 +228,32 @@ async fn who_waits_starts_within_a_probe_interval_of_the_return() {
         }
     }
     panic!("it took {took:?}");
+}
+
+/// Who said that the server is down is gone when it comes back: requests find out, those that wait and those that come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_verdict_does_not_outlive_its_control_plane() {
+    let sim = sim();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let state = folder.path().join("state").display().to_string();
+    let (process, addr) = control("127.0.0.1:0", &state);
+    let doubt_after = |settings: &mut dataplane::app::Settings| settings.doubt_after = PROBE_INTERVAL;
+    let plane = Plane::follow(&format!("http://{addr}"), doubt_after).await;
+    drop(add(&addr, &sim).await);
+    let healthy = async |so: Value| plane.view().await["backends"][0]["healthy"] == so;
+    until("a healthy backend", || healthy(json!(true))).await;
+    sim.set_fault(Fault::Refuse, None);
+    let waiting: Vec<_> = [true, false].map(|stream| asked(&plane.url, stream)).into();
+    until("the verdict", async || healthy(json!(false)).await && plane.view().await["waiting"] == 2).await;
+    process.kill();
+    sim.clear_fault();
+    for answer in waiting {
+        let (status, backend, text) = answer.await.expect("no panic");
+        assert_eq!((status, backend.as_str()), (200, "box"), "{text}");
+    }
+    assert!(healthy(Value::Null).await, "nobody has said that it is well");
+    assert_eq!(asked(&plane.url, false).await.expect("no panic").0, 200);
+    let _back = control(&addr, &state);
+    until("its word again", || healthy(json!(true))).await;
+    plane.stop().await;
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Fleet, Key, ModelId, Moment, Scheduler, Span, TicketId,
+    Arrival, Backend, BackendId, Candidate, Class, Fleet, Health, Key, ModelId, Moment, Scheduler, Span,
+    TicketId,
 };
 use tests::laws::LAWS;
 use tests::world::{Fate, Happening, Report, Request, Story, World};
@@ -86,7 +87,7 @@ fn serve(slots: &[u32], requests: &[(&[u32], u64)]) -> Report {
         slots: *slots,
         priority: 0,
         max_input_tokens: None,
-        healthy: true,
+        health: Health::Healthy,
         draining: false,
         release_grace: Span::from_millis(250),
     };

@@ -70,7 +70,7 @@ impl Window {
 /// What is known of a backend by what became of requests.
 pub(crate) struct Switch {
     state: State,
-    /// How often it opened. What started in an earlier era says nothing about this one.
+    /// How often it opened or was doubted. What started in an earlier era says nothing about this one.
     era: u32,
     in_a_row: u32,
     doublings: u32,
@@ -170,6 +170,16 @@ impl Switch {
     /// The control plane saw it come back: no use in resting on.
     pub(crate) fn vouch(&mut self) {
         if matches!(self.state, State::Open { .. }) {
+            self.state = State::Trial { running: false };
+        }
+    }
+
+    /// Nobody says any more that it is down, and nobody that it is well: one request finds out.
+    pub(crate) fn doubt(&mut self) {
+        if matches!(self.state, State::Closed { .. }) {
+            // what runs there since before says nothing about this
+            self.era += 1;
+            self.doublings = 0;
             self.state = State::Trial { running: false };
         }
     }

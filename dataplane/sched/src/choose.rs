@@ -82,15 +82,13 @@ pub(crate) fn draining(eligible: &[BackendId], slots: &Slots) -> bool {
 
 /// Whether none of them that takes new work is up.
 pub(crate) fn down(eligible: &[BackendId], slots: &Slots) -> bool {
-    let up = |room: &Room| room.backend.healthy && !room.backend.draining;
-    !eligible.iter().any(|id| slots.room(*id).is_some_and(up))
+    !eligible.iter().any(|id| slots.room(*id).is_some_and(|room| room.backend.up()))
 }
 
 /// When one may hope that the first of them that are up has rested; `None` when one of them does not rest.
 pub(crate) fn resting(eligible: &[BackendId], slots: &Slots) -> Option<Moment> {
-    let up = |room: &&Room| room.backend.healthy && !room.backend.draining;
     let mut soonest = None;
-    for room in eligible.iter().filter_map(|id| slots.room(*id)).filter(up) {
+    for room in eligible.iter().filter_map(|id| slots.room(*id)).filter(|room| room.backend.up()) {
         let until = room.switch.hopes_until()?;
         soonest = Some(soonest.map_or(until, |soonest: Moment| soonest.min(until)));
     }

@@ -27,10 +27,30 @@ pub struct Backend {
     pub priority: i32,
     /// The longest prompt it takes, in tokens; `None` when it is not known.
     pub max_input_tokens: Option<u32>,
-    /// Whether new requests may start on it. Who waits for it waits on until the deadline.
-    pub healthy: bool,
+    /// What probes say of it.
+    pub health: Health,
     /// Whether it takes no new work and only finishes what runs.
     pub draining: bool,
     /// How long a slot stays taken after a request was cut off: the engine works on for a moment.
     pub release_grace: Span,
+}
+
+impl Backend {
+    /// Whether new requests may start on it, as far as others say: its breaker must agree.
+    pub fn up(&self) -> bool {
+        self.health != Health::Unhealthy && !self.draining
+    }
+}
+
+/// What probes say of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Nothing, or nothing that still counts: its breaker alone decides. One that was unhealthy until now begins
+    /// with a trial.
+    #[default]
+    Unknown,
+    /// It is well.
+    Healthy,
+    /// It is down: nothing new starts on it. Who waits for it waits on until the deadline.
+    Unhealthy,
 }

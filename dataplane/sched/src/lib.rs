@@ -23,7 +23,7 @@ pub use breaker::{
 pub use choose::INPUT_MARGIN_PERCENT;
 pub use estimate::{ESTIMATES_MAX, PREFILL_TOKENS_MIN};
 pub use event::{Arrival, CANDIDATES_MAX, Candidate, Class, Decision, Event, Fault, Outcome, Refusal, Usage};
-pub use fleet::{Backend, Fleet, SLOTS_MAX};
+pub use fleet::{Backend, Fleet, Health, SLOTS_MAX};
 pub use ids::{BackendId, Key, ModelId, SlotId, TicketId};
 pub use pace::{RETRY_AFTER_IDLE, RETRY_AFTER_MAX, RETRY_AFTER_MIN, SERVICE_GUESS};
 pub use retry::{RETRIES_MAX, RETRIES_PER_SECOND, RETRY_PERCENT, TRIES_MAX, UNREACHED_WAIT_MAX};

@@ -1,6 +1,6 @@
 //! How fast backends serve, and what that says about the wait before them.
 
-use crate::slots::{Room, Slots};
+use crate::slots::Slots;
 use crate::{BackendId, Moment, Span};
 
 /// How long a request is taken to hold a slot of a backend on which none has ended yet.
@@ -33,9 +33,8 @@ impl Pace {
 
 /// How long the one behind so many others waits for a slot of these backends, at most `RETRY_AFTER_MAX`.
 pub(crate) fn turn(eligible: &[BackendId], slots: &Slots, ahead: usize, now: Moment) -> Span {
-    let up = |room: &&Room| room.backend.healthy && !room.backend.draining;
     let (mut serving, mut resting, mut rest) = (0, 0, RETRY_AFTER_MAX);
-    for room in eligible.iter().filter_map(|id| slots.room(*id)).filter(up) {
+    for room in eligible.iter().filter_map(|id| slots.room(*id)).filter(|room| room.backend.up()) {
         let mean = room.pace.mean().unwrap_or(SERVICE_GUESS).0.max(1);
         let rate = u128::from(room.slots()) * SCALE / u128::from(mean);
         match room.switch.rests_until() {

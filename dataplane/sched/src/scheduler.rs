@@ -98,7 +98,7 @@ impl Scheduler {
                 streaming: room.streaming,
                 waiting: 0,
                 drained: room.present && room.backend.draining && room.empty(),
-                healthy: room.backend.healthy,
+                health: room.backend.health,
                 breaker: room.switch.view(self.now),
                 service: room.pace.mean().unwrap_or_default(),
             };

@@ -8,8 +8,8 @@ use crate::estimate::Estimate;
 use crate::pace::Pace;
 use crate::queue::Ticket;
 use crate::{
-    BREAKER_REST_MAX, Backend, BackendId, Cause, Fault, Fleet, LIMITED_REST_MIN, ModelId, Moment, Outcome,
-    SLOTS_MAX, SlotId, TicketId, Usage,
+    BREAKER_REST_MAX, Backend, BackendId, Cause, Fault, Fleet, Health, LIMITED_REST_MIN, ModelId, Moment,
+    Outcome, SLOTS_MAX, SlotId, TicketId, Usage,
 };
 
 /// One backend's slots. It outlives the backend's place in the fleet until the last slot is back.
@@ -20,6 +20,8 @@ pub(crate) struct Room {
     pub(crate) streaming: u32,
     pub(crate) switch: Switch,
     pub(crate) pace: Pace,
+    /// The last that was known of its health is that it is down.
+    down: bool,
     /// Where it stands in `Slots::rests`.
     alarm: Option<Moment>,
     cooling: BTreeMap<SlotId, Moment>,
@@ -38,6 +40,7 @@ impl Room {
             streaming: 0,
             switch: Switch::new(),
             pace: Pace::default(),
+            down: false,
             alarm: None,
             cooling: BTreeMap::new(),
             back: BTreeSet::new(),
@@ -59,7 +62,7 @@ impl Room {
 
     /// How many requests may start on it now.
     pub(crate) fn free(&self) -> u32 {
-        match self.present && self.backend.healthy && !self.backend.draining {
+        match self.present && self.backend.up() {
             true => self.switch.admits(self.vacant()),
             false => 0,
         }
@@ -68,6 +71,20 @@ impl Room {
     /// How many slots nobody holds.
     pub(crate) fn vacant(&self) -> u32 {
         self.slots().saturating_sub(self.busy + self.cooling())
+    }
+
+    /// Takes in what probes say now, which may be what they said before.
+    fn hear(&mut self, health: Health) {
+        match health {
+            Health::Healthy if self.down => self.switch.vouch(),
+            Health::Unknown if self.backend.health == Health::Unhealthy => self.switch.doubt(),
+            Health::Healthy | Health::Unhealthy | Health::Unknown => {}
+        }
+        self.down = match health {
+            Health::Healthy => false,
+            Health::Unhealthy => true,
+            Health::Unknown => self.down,
+        };
     }
 
     /// The lowest free slot: with one free below the limit, it lies below the limit too.
@@ -309,9 +326,7 @@ impl Slots {
             change.eligibility |= !room.present;
             change.eligibility |= room.backend.max_input_tokens != backend.max_input_tokens;
             change.draining |= backend.draining && !room.backend.draining;
-            if backend.healthy && !room.backend.healthy {
-                room.switch.vouch();
-            }
+            room.hear(backend.health);
             room.present = true;
             room.backend.clone_from(backend);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{BackendId, Fault, Span};
+use crate::{BackendId, Fault, Health, Span};
 
 /// A copy of the books at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub struct BackendView {
     pub waiting: usize,
     /// It drains and nothing runs or cools on it any more.
     pub drained: bool,
-    /// Whether the control plane holds it for healthy; a backend gets work when its breaker agrees.
-    pub healthy: bool,
+    /// What probes say of it; a backend gets work when its breaker agrees.
+    pub health: Health,
     /// What became of requests says about it.
     pub breaker: Breaker,
     /// How long a request holds a slot, as a moving average; zero until one did.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Key, ModelId, Moment,
-    Outcome, Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Health, Key, ModelId,
+    Moment, Outcome, Scheduler, Span, TicketId, Usage,
 };
 
 const STEPS: u64 = 60_000;
@@ -38,7 +38,11 @@ impl Chance {
             slots: chance.below(4) as u32,
             priority: chance.odd() as i32,
             max_input_tokens: (chance.below(3) == 0).then(|| chance.odd() as u32),
-            healthy: chance.below(5) > 0,
+            health: match chance.below(10) {
+                0 => Health::Unhealthy,
+                1 => Health::Unknown,
+                _ => Health::Healthy,
+            },
             draining: chance.below(8) == 0,
             release_grace: Span(chance.odd()),
         };

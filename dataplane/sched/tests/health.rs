@@ -6,16 +6,21 @@ mod desk;
 use desk::{check, run};
 
 /// What opens the breaker of `a` or leaves it, whether time passes, the verdict then, and what a newcomer gets.
-const TABLE: [(&str, u64, &str, &str); 9] = [
+const TABLE: [(&str, u64, &str, &str); 14] = [
     ("closed", 0, "a:1", "start"),
     ("closed", 0, "a:1,down", "unhealthy"),
+    ("closed", 0, "a:1,unknown", "start"),
     ("closed", 0, "a:1,drain", "draining"),
+    ("closed", 0, "a:1,unknown,drain", "draining"),
     ("open", 0, "a:1", "waits"),
     ("open", 0, "a:1,down", "unhealthy"),
+    ("open", 0, "a:1,unknown", "waits"),
     ("open", 0, "a:1,drain", "draining"),
     ("open", 5_000, "a:1", "start"),
     ("open", 5_000, "a:1,down", "unhealthy"),
+    ("open", 5_000, "a:1,unknown", "start"),
     ("trial", 5_000, "a:1", "waits"),
+    ("trial", 5_000, "a:1,unknown", "waits"),
 ];
 
 fn outcome(breaker: &str, later: u64, verdict: &str) -> String {
@@ -94,6 +99,57 @@ fn a_verdict_that_stays_good_leaves_the_breaker_alone() {
             ("2 arrive 2 on a", ""),
             ("3 adopt a:1", ""),
             ("5000 wake", "start 2 a0"),
+        ],
+    );
+}
+
+/// Who said that it is down is gone, and nobody says anything else: one request finds out.
+#[test]
+fn a_bad_verdict_that_counts_no_more_gives_one_trial() {
+    check(
+        "a:2",
+        &[
+            ("0 arrive 1 on a", "start 1 a0"),
+            ("1 adopt a:2,down", ""),
+            ("2 arrive 2 on a", "refuse 2 unhealthy"),
+            ("3 adopt a:2,unknown", ""),
+            ("? breaker a", "unknown, trial"),
+            ("4 arrive 3 on a", "start 3 a1"),
+            ("5 arrive 4 on a", ""),
+            // what ran there before proves nothing now
+            ("6 first 1", ""),
+            ("7 adopt a:2,unknown", ""),
+            ("8 first 3", ""),
+            ("9 done 1", "start 4 a0"),
+        ],
+    );
+}
+
+/// Its own rest stands, and the good word of who comes back ends it as ever.
+#[test]
+fn doubt_ends_no_rest_and_is_ended_by_a_good_verdict() {
+    let before = ["0 arrive 1 on a", "0 fail 1 connect", "1 adopt a:1,down", "2 adopt a:1,unknown"];
+    for (then, wanted) in
+        [("3 adopt a:1,unknown", ""), ("3 adopt a:1", "start 2 a0"), ("3 adopt a:1,down", "")]
+    {
+        let steps = before.into_iter().chain(["2 arrive 2 on a", "? breaker a", then]);
+        let said = run(1, "a:1", steps);
+        assert!(said[5].starts_with("unknown, open "), "{said:?}");
+        assert_eq!(said[6], wanted, "{then}");
+    }
+}
+
+/// Before the first look at it nothing is held against a server, and its first good look ends no rest.
+#[test]
+fn one_that_nobody_looked_at_yet_is_trusted() {
+    check(
+        "a:2,unknown",
+        &[
+            ("0 arrive 1 on a", "start 1 a0"),
+            ("0 arrive 2 on a", "start 2 a1"),
+            ("1 fail 1 connect", "refuse 1 exhausted 1"),
+            ("2 adopt a:2", ""),
+            ("3 arrive 3 on a", ""),
         ],
     );
 }

@@ -1,14 +1,19 @@
 //! Follows the control plane: takes snapshots, answers for each, keeps the last good one, and serves on without it.
 
 use std::{
+    future::{Future, pending},
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use proto::v1::{self, follow_client::FollowClient, follow_down, follow_up};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::{Streaming, transport::Endpoint};
 
 use super::{Order, Parser, keep::Keeper, parse};
 use crate::{
@@ -52,7 +57,13 @@ pub struct Follower {
     pub current: Option<v1::Snapshot>,
     /// Set when there is one.
     pub ready: watch::Sender<bool>,
+    /// When the control plane has been lost for so long, what it said to be down may be well again.
+    pub doubt_after: Duration,
+    /// Since when it is lost; none while its word counts.
+    pub lost: Option<Instant>,
 }
+
+type Streams = (mpsc::Sender<v1::FollowUp>, Streaming<v1::FollowDown>);
 
 /// Why a session with the control plane ended.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +84,7 @@ impl Follower {
         let mut pause = BACKOFF_MIN;
         let mut told = false;
         loop {
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             let ended = tokio::select! {
                 ended = self.session() => ended,
                 () = stopped(&mut stop) => return,
@@ -89,8 +100,10 @@ impl Follower {
                     told = true;
                 }
             }
+            self.lost.get_or_insert_with(Instant::now);
+            let rest = tokio::time::sleep(pause.mul_f64(0.5 + chance()));
             tokio::select! {
-                () = tokio::time::sleep(pause.mul_f64(0.5 + chance())) => {}
+                () = self.meanwhile(rest) => {}
                 () = stopped(&mut stop) => return,
             }
             pause = (pause * 2).min(BACKOFF_MAX);
@@ -98,17 +111,9 @@ impl Follower {
     }
 
     async fn session(&mut self) -> Result<(), SessionError> {
-        let endpoint = Endpoint::from_shared(self.control.clone())?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_EVERY)
-            .keep_alive_timeout(KEEPALIVE_EVERY)
-            .keep_alive_while_idle(true);
-        let mut client = FollowClient::connect(endpoint).await?.max_decoding_message_size(SNAPSHOT_BYTES_MAX);
-        let (up, messages) = mpsc::channel(UP_MAX);
         let have = self.current.as_ref().and_then(|snapshot| snapshot.version.clone());
         let hello = v1::Hello { have, ..self.hello.clone() };
-        send(&up, follow_up::Message::Hello(hello)).await?;
-        let mut down = client.follow(ReceiverStream::new(messages)).await?.into_inner();
+        let (up, mut down) = self.meanwhile(connect(self.control.clone(), hello)).await?;
         tracing::info!(control = %self.control, "following");
         let mut load = tokio::time::interval(LOAD_EVERY);
         let mut credentials = tokio::time::interval(CREDENTIALS_EVERY);
@@ -124,6 +129,7 @@ impl Follower {
                     }
                 }
                 _ = credentials.tick() => self.reread(),
+                () = until(self.doubt_at()) => self.doubt(),
                 // What was acknowledged is on the disk.
                 version = self.keeper.kept() => send(&up, follow_up::Message::Ack(v1::Ack { version })).await?,
                 message = down.message() => {
@@ -143,10 +149,18 @@ impl Follower {
             follow_down::Message::Health(change) => self.changed(change).ok_or(SessionError::Gap)?,
         };
         let version = snapshot.version.clone();
+        let doubting = std::mem::take(&mut self.parser.doubting);
         let Err(faults) = self.offer(snapshot) else {
+            self.lost = None;
+            if doubting {
+                self.renew();
+            }
             self.keeper.keep(self.current.clone().expect("it was just taken"));
             return Ok(None);
         };
+        // What is served is not its word.
+        self.parser.doubting = doubting;
+        self.lost.get_or_insert_with(Instant::now);
         for fault in &faults {
             tracing::error!(fault, "a snapshot is refused; the last good one stays");
         }
@@ -207,11 +221,45 @@ impl Follower {
 
     /// Secrets may have changed behind their names.
     fn reread(&mut self) {
-        let Some(current) = &self.current else { return };
-        if current.backends.iter().any(|backend| !backend.credential.is_empty())
+        let backends = self.current.iter().flat_map(|current| &current.backends);
+        if backends.into_iter().any(|backend| !backend.credential.is_empty()) {
+            self.renew();
+        }
+    }
+
+    /// Serves by the current snapshot as it is understood now.
+    fn renew(&mut self) {
+        if let Some(current) = &self.current
             && let Ok(parsed) = self.parser.parse(current)
         {
             self.shared.swap(parsed);
+        }
+    }
+
+    /// Waits for `work`, and doubts meanwhile when it is time to.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = until(self.doubt_at()) => self.doubt(),
+            }
+        }
+    }
+
+    fn doubt_at(&self) -> Option<Instant> {
+        self.lost.filter(|_| !self.parser.doubting).map(|lost| lost + self.doubt_after)
+    }
+
+    /// Nobody will say when a server that was down is back: what it was found to be counts no more.
+    fn doubt(&mut self) {
+        self.parser.doubting = true;
+        let rows = self.current.iter().flat_map(|current| &current.backends);
+        let down = rows.filter(|row| row.health == v1::Health::Unhealthy as i32);
+        let names: Vec<&str> = down.map(|row| row.name.as_str()).collect();
+        if !names.is_empty() {
+            tracing::warn!(backends = ?names, "the control plane stays away: its bad verdicts count no more");
+            self.renew();
         }
     }
 
@@ -233,6 +281,26 @@ impl Follower {
             })
             .collect();
         v1::Load { queued: u32::try_from(view.waiting).unwrap_or(u32::MAX), backends }
+    }
+}
+
+async fn connect(control: String, hello: v1::Hello) -> Result<Streams, SessionError> {
+    let endpoint = Endpoint::from_shared(control)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_EVERY)
+        .keep_alive_timeout(KEEPALIVE_EVERY)
+        .keep_alive_while_idle(true);
+    let mut client = FollowClient::connect(endpoint).await?.max_decoding_message_size(SNAPSHOT_BYTES_MAX);
+    let (up, messages) = mpsc::channel(UP_MAX);
+    send(&up, follow_up::Message::Hello(hello)).await?;
+    let down = client.follow(ReceiverStream::new(messages)).await?.into_inner();
+    Ok((up, down))
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use proto::v1;
-use sched::{BackendId, Fleet, Span};
+use sched::{BackendId, Fleet, Health, Span};
 use wire::{Dialect, Pattern};
 
 use super::{Backend, Kind, Model, Secret, Snapshot, Version};
@@ -34,13 +34,15 @@ pub struct Parser {
     queue_max: usize,
     /// No prober stands behind the snapshot: every backend counts as healthy and the slots are ours.
     pub alone: bool,
+    /// The prober has been lost for so long that a backend which it found unhealthy may be well again.
+    pub doubting: bool,
 }
 
 impl Parser {
     /// A parser whose fleets bound the queue by `queue_max` tickets.
     #[must_use]
     pub fn new(queue_max: usize, alone: bool) -> Self {
-        Self { names: BTreeMap::new(), queue_max, alone }
+        Self { names: BTreeMap::new(), queue_max, alone, doubting: false }
     }
 
     /// Converts `snapshot`.
@@ -84,7 +86,7 @@ impl Parser {
                     slots: row.slots,
                     priority: row.priority,
                     max_input_tokens: (row.max_input_tokens > 0).then_some(row.max_input_tokens),
-                    healthy: backend.healthy,
+                    health: backend.health,
                     draining: backend.draining,
                     release_grace: release_grace(backend.kind),
                 },
@@ -123,7 +125,11 @@ impl Parser {
             Ok(secret) => (secret, None),
             Err(problem) => (None, Some(problem)),
         };
-        let probed = self.alone || row.health == v1::Health::Healthy as i32;
+        let (health, reason) = match unreadable {
+            // What is known here needs no control plane.
+            Some(problem) => (Health::Unhealthy, problem),
+            None => (self.health(row.health), row.reason.clone()),
+        };
         Some(Backend {
             id: self.number(&row.name)?,
             name: Arc::from(row.name.as_str()),
@@ -132,11 +138,20 @@ impl Parser {
             credential,
             dialects: row.dialects.iter().filter_map(|number| dialect(*number)).collect(),
             models: row.models.iter().map(model).collect(),
-            healthy: probed && unreadable.is_none(),
+            health,
             draining: row.draining,
-            reason: unreadable.unwrap_or_else(|| row.reason.clone()),
+            reason,
             priority: row.priority,
         })
+    }
+
+    fn health(&self, said: i32) -> Health {
+        match v1::Health::try_from(said).unwrap_or_default() {
+            _ if self.alone => Health::Healthy,
+            v1::Health::Healthy => Health::Healthy,
+            v1::Health::Unhealthy if !self.doubting => Health::Unhealthy,
+            v1::Health::Unhealthy | v1::Health::Unspecified => Health::Unknown,
+        }
     }
 
     fn number(&mut self, name: &str) -> Option<BackendId> {

@@ -1,6 +1,6 @@
-//! What a breaker does and why, in words.
+//! What probes say of a backend, what its breaker does, and why, in words.
 
-use sched::{Breaker, BreakerState, Cause, Fault, Span};
+use sched::{Breaker, BreakerState, Cause, Fault, Health, Span};
 
 /// Why the core sends a backend nothing of its own accord; empty where it does.
 #[must_use]
@@ -14,6 +14,16 @@ pub fn resting(breaker: &Breaker) -> String {
         BreakerState::Closed => String::new(),
         BreakerState::Open => format!("rests {} s after {after}", seconds(breaker.rest)),
         BreakerState::Trial => format!("gets one request at a time after {after}"),
+    }
+}
+
+/// Whether probes say that it is well; none where they say nothing that counts.
+#[must_use]
+pub const fn healthy(health: Health) -> Option<bool> {
+    match health {
+        Health::Healthy => Some(true),
+        Health::Unhealthy => Some(false),
+        Health::Unknown => None,
     }
 }
 

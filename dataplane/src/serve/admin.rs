@@ -37,8 +37,7 @@ pub async fn start(
 
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
     let snapshot = shared.snapshot.load();
-    let usable = snapshot.backends.iter().any(|backend| backend.healthy && !backend.draining);
-    if usable && snapshot.fleet.owner {
+    if snapshot.backends.iter().any(|backend| backend.up()) && snapshot.fleet.owner {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: no usable backend, or a spare\n")
@@ -60,7 +59,7 @@ async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
             let row = view.backends.get(&backend.id);
             json!({
                 "name": &*backend.name,
-                "healthy": backend.healthy,
+                "healthy": words::healthy(backend.health),
                 "reason": backend.reason,
                 "draining": backend.draining,
                 "slots": row.map(|row| row.slots),

@@ -9,10 +9,7 @@ use super::{
     Body, Shared,
     target::{Inquiry, fault, json, typed},
 };
-use crate::{
-    config::{Backend, Snapshot},
-    route::Candidate,
-};
+use crate::{config::Snapshot, route::Candidate};
 
 /// Characters of a path that an error repeats.
 const PATH_CHARS_MAX: usize = 200;
@@ -61,21 +58,17 @@ fn shown(path: &str) -> String {
 
 /// Ready to serve: a snapshot with at least one backend that can take work.
 pub fn ready(snapshot: &Snapshot) -> Response<Body> {
-    let usable = snapshot.backends.iter().filter(|backend| usable(backend)).count();
+    let usable = snapshot.backends.iter().filter(|backend| backend.up()).count();
     let owner = snapshot.fleet.owner;
     let status = if usable > 0 && owner { 200 } else { 503 };
     let word = if owner { "" } else { "; spare: another data plane holds the slots" };
     typed(status, "text/plain; charset=utf-8", format!("{usable} usable backends{word}\n"))
 }
 
-fn usable(backend: &Backend) -> bool {
-    backend.healthy && !backend.draining
-}
-
 /// The union of what usable backends serve, and the exact routes that lead to them, in order of name.
 fn listed(snapshot: &Snapshot) -> Vec<Listed> {
     let mut models: BTreeMap<String, Listed> = BTreeMap::new();
-    for backend in snapshot.backends.iter().filter(|backend| usable(backend)) {
+    for backend in snapshot.backends.iter().filter(|backend| backend.up()) {
         for model in &backend.models {
             let row = models.entry(model.name.to_string()).or_insert_with(|| Listed {
                 id: model.name.to_string(),
@@ -115,7 +108,7 @@ fn lead(snapshot: &Snapshot, alias: &str) -> Option<Candidate> {
         .iter()
         .filter_map(|dialect| snapshot.table.candidates(alias, *dialect).ok())
         .flat_map(|found| found.candidates)
-        .find(|candidate| usable(&candidate.backend))
+        .find(|candidate| candidate.backend.up())
 }
 
 /// What Ollama would show of a model that other servers have.

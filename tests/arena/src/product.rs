@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, INPUT_MARGIN_PERCENT, Key,
+    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Health, INPUT_MARGIN_PERCENT, Key,
     ModelId, Moment, Outcome, Scheduler, SlotId, Span, TicketId, Usage,
 };
 
@@ -86,7 +86,7 @@ fn fleet(machines: &[Machine], options: Options) -> Fleet {
         slots: machine.slots as u32,
         priority: if options.ranked { machine.priority } else { 0 },
         max_input_tokens: Some(limit(machine.input_max)),
-        healthy: true,
+        health: Health::Healthy,
         draining: false,
         release_grace: Span::ZERO,
     };

@@ -27,7 +27,7 @@ pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
             streaming: streaming.count() as u32,
             waiting: waiting.count(),
             drained: backend.is_some_and(|backend| backend.draining) && busy + cooling == 0,
-            healthy: ledger.known(id).is_some_and(|backend| backend.healthy),
+            health: ledger.known(id).map(|backend| backend.health).unwrap_or_default(),
             breaker: ledger.health().get(&id).map_or_else(Breaker::default, |health| health.view(now)),
             // an average of the core's own
             service: said.map(|said| said.service).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use sched::{Refusal, Span};
 
 use crate::laws::{Step, ensure};
-use crate::ledger::{Ledger, Refused};
+use crate::ledger::{Ledger, Refused, up};
 
 pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     ledger.refused().iter().try_for_each(|refused| ensure(just(ledger, refused), || format!("{refused:?}")))
@@ -13,7 +13,7 @@ fn just(ledger: &Ledger, refused: &Refused) -> bool {
     let (wait, now) = (&refused.wait, ledger.now());
     let (named, feasible) = (ledger.named(&wait.arrival), ledger.feasible(wait));
     let drains = !feasible.is_empty() && feasible.values().all(|backend| backend.draining);
-    let up = feasible.values().any(|backend| backend.healthy && !backend.draining);
+    let up = feasible.values().any(|backend| up(backend));
     let newcomer = wait.since == now && wait.tried.is_empty();
     let unreached = wait.tried.is_empty() && ledger.failed() == Some(wait.arrival.ticket);
     let unstarted = newcomer || unreached;
@@ -47,7 +47,7 @@ fn just(ledger: &Ledger, refused: &Refused) -> bool {
 /// Whether all that is up rests, for more than five seconds or past the deadline.
 fn rests(ledger: &Ledger, refused: &Refused) -> bool {
     let feasible = ledger.feasible(&refused.wait);
-    let up = feasible.iter().filter(|(_, backend)| backend.healthy && !backend.draining);
+    let up = feasible.iter().filter(|(_, backend)| up(backend));
     let ends = up.map(|(id, _)| ledger.health().get(id).and_then(|health| health.hopes_until()));
     // `None`, one that does not rest, is the least
     let soonest = ends.min().flatten();

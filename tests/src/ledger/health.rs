@@ -1,6 +1,11 @@
 //! The breaker of a backend once more: from the list of its outcomes, as simple as can be.
 
-use sched::{Breaker, BreakerState, Cause, Fault, Moment, Span, TicketId};
+use sched::{Backend, Breaker, BreakerState, Cause, Fault, Moment, Span, TicketId};
+
+/// Whether anything may start on a backend, as far as its breaker has no say.
+pub fn up(backend: &Backend) -> bool {
+    backend.health != sched::Health::Unhealthy && !backend.draining
+}
 
 /// What a breaker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +23,7 @@ pub enum Stand {
 pub struct Health {
     /// What its breaker does.
     pub stand: Stand,
-    /// How often it opened.
+    /// How often it opened or was doubted.
     pub era: u32,
     /// Until when the server wants to be left alone.
     pub limited: Option<Moment>,
@@ -26,6 +31,8 @@ pub struct Health {
     pub opened: Option<(Span, Span)>,
     /// Whether a second request came to a trial with the last event.
     pub crowded: bool,
+    /// What probes said last, and what they said last when they knew.
+    said: (sched::Health, sched::Health),
     outcomes: Vec<(Moment, bool)>,
     level: u32,
     /// How much longer it would rest had not a connection been refused.
@@ -41,6 +48,7 @@ impl Default for Health {
             limited: None,
             opened: None,
             crowded: false,
+            said: Default::default(),
             outcomes: Vec::new(),
             level: 0,
             beyond: Span::ZERO,
@@ -50,6 +58,11 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Nothing is known but what probes say.
+    pub fn of(said: sched::Health) -> Self {
+        Health { said: (said, said), ..Health::default() }
+    }
+
     /// Time has come to this moment.
     pub fn pass(&mut self, now: Moment) {
         self.opened = None;
@@ -149,11 +162,20 @@ impl Health {
         self.cause = Some(cause);
     }
 
-    /// The control plane saw it come back.
-    pub fn vouch(&mut self) {
-        if matches!(self.stand, Stand::Open(_)) {
-            self.stand = Stand::Trial(None);
+    /// Probes say so now: one that came back need not rest, and one of which nobody says any more that it is down is
+    /// tried with one request.
+    pub fn probed(&mut self, now: sched::Health) {
+        use sched::Health::{Healthy, Unhealthy, Unknown};
+        let (before, known) = self.said;
+        match (self.stand, now) {
+            (Stand::Open(_), Healthy) if known == Unhealthy => self.stand = Stand::Trial(None),
+            (Stand::Closed(_), Unknown) if before == Unhealthy => {
+                (self.stand, self.level) = (Stand::Trial(None), 0);
+                self.era += 1;
+            }
+            _ => {}
         }
+        self.said = (now, if now == Unknown { known } else { now });
     }
 
     /// Takes the end of a rest from the core, which alone knows its chance.

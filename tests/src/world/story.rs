@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Event, Fleet, Key, ModelId, Moment, Outcome, Span,
+    Arrival, Backend, BackendId, Candidate, Class, Event, Fleet, Health, Key, ModelId, Moment, Outcome, Span,
     TicketId, Usage,
 };
 
@@ -78,7 +78,7 @@ impl Story {
         let gap_us = self.service_us * 100 / load_percent / u64::from(slots.max(1));
         let requests_per_change = self.chance.pick(&[5, 20, 200]);
         // long enough to spend what retries were saved up
-        let requests = if self.shaky { 6 * requests } else { requests };
+        let requests = if self.shaky { 8 * requests } else { requests };
         let closes = self.chance.percent(10).then(|| self.chance.within(requests / 2, requests));
         let mut now = Moment(self.chance.below(1000));
         for backend in (0..BACKENDS_MAX as u32).filter(|_| self.shaky) {
@@ -226,9 +226,11 @@ impl Story {
         let id = chance.pick(&ids);
         let backend = self.fleet.backends.get_mut(&id).expect("the id is from the fleet");
         match chance.below(8) {
-            _ if !backend.healthy => backend.healthy = true,
+            _ if backend.health != Health::Healthy => {
+                backend.health = chance.pick(&[Health::Healthy, Health::Healthy, Health::Unknown]);
+            }
             _ if backend.draining => backend.draining = false,
-            0 | 1 => backend.healthy = false,
+            0 | 1 => backend.health = Health::Unhealthy,
             2 => backend.draining = true,
             3 => backend.slots = chance.below(5) as u32,
             4 => *backend = draw_backend(chance, self.grace_us),
@@ -255,7 +257,7 @@ impl Story {
         self.fleet.queue_max = 100;
         self.fleet.backends.append(&mut self.shelf);
         for backend in self.fleet.backends.values_mut() {
-            (backend.healthy, backend.draining) = (true, false);
+            (backend.health, backend.draining) = (Health::Healthy, false);
             (backend.slots, backend.max_input_tokens) = (backend.slots.max(1), None);
         }
     }
@@ -266,7 +268,11 @@ fn draw_backend(chance: &mut Chance, grace_us: u64) -> Backend {
         slots: chance.pick(&[0, 1, 1, 1, 2, 4]),
         priority: chance.pick(&[-1, 0, 0, 0, 7]),
         max_input_tokens: chance.pick(&[None, None, Some(100), Some(1000)]),
-        healthy: chance.percent(90),
+        health: match chance.below(20) {
+            0 | 1 => Health::Unhealthy,
+            2 => Health::Unknown,
+            _ => Health::Healthy,
+        },
         draining: chance.percent(5),
         release_grace: Span(grace_us * chance.within(1, 2)),
     }

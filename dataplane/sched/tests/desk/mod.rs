@@ -1,6 +1,6 @@
 //! A script of the core: each step is an event and the decisions it must bring, both in words.
 //!
-//! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,drain queue=3 spare`. Time is in milliseconds.
+//! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,unknown,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab tokens 50 until 100`, `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
 //! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
 //! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`.
@@ -10,8 +10,8 @@ use std::str::SplitWhitespace;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Breaker, Candidate, Class, Decision, Event, Fault, Fleet, Key, ModelId,
-    Moment, Outcome, Refusal, Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Breaker, Candidate, Class, Decision, Event, Fault, Fleet, Health, Key,
+    ModelId, Moment, Outcome, Refusal, Scheduler, Span, TicketId, Usage,
 };
 
 /// Runs the steps on a core with the given fleet and compares all decisions.
@@ -55,7 +55,7 @@ fn read_backend(text: &str) -> Backend {
         slots,
         priority: 0,
         max_input_tokens: None,
-        healthy: true,
+        health: Health::Healthy,
         draining: false,
         release_grace: Span::ZERO,
     };
@@ -64,7 +64,8 @@ fn read_backend(text: &str) -> Backend {
             Some(("prio", value)) => backend.priority = value.parse().unwrap(),
             Some(("max", value)) => backend.max_input_tokens = Some(value.parse().unwrap()),
             Some(("grace", value)) => backend.release_grace = Span::from_millis(value.parse().unwrap()),
-            None if part == "down" => backend.healthy = false,
+            None if part == "down" => backend.health = Health::Unhealthy,
+            None if part == "unknown" => backend.health = Health::Unknown,
             None if part == "drain" => backend.draining = true,
             _ => panic!("backend {text}"),
         }
@@ -239,8 +240,12 @@ fn ask(core: &Scheduler, question: &str) -> String {
         "retries" => core.view().retries.to_string(),
         "breaker" => {
             let view = core.view().backends[&backend_id(words.next().unwrap())];
-            let healthy = if view.healthy { "" } else { "down, " };
-            format!("{healthy}{}", say_breaker(&view.breaker))
+            let health = match view.health {
+                Health::Healthy => "",
+                Health::Unhealthy => "down, ",
+                Health::Unknown => "unknown, ",
+            };
+            format!("{health}{}", say_breaker(&view.breaker))
         }
         backend => match core.view().backends.get(&backend_id(backend)) {
             None => "gone".into(),

@@ -117,8 +117,7 @@ pub fn usable<'a>(snapshot: &Snapshot, candidates: &'a [Candidate]) -> Result<Ve
     if !snapshot.fleet.owner {
         return Err(Fault::Spare);
     }
-    let usable = |candidate: &&Candidate| candidate.backend.healthy && !candidate.backend.draining;
-    let mut found: Vec<&Candidate> = candidates.iter().filter(usable).collect();
+    let mut found: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.backend.up()).collect();
     found.sort_by_key(|candidate| std::cmp::Reverse(candidate.backend.priority));
     Ok(found)
 }
