@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{
     config::Snapshot,
-    route::{self, Found, Lookup, Table},
+    route::{Found, Lookup, Table},
 };
 
 mod lease;
@@ -41,24 +41,38 @@ type Verdict = Result<Grant, Refusal>;
 /// Who waits to be told.
 struct Waiter {
     sender: oneshot::Sender<(Verdict, Option<Found>)>,
-    /// Where else it could go, and whether that has changed since it arrived.
-    lookup: Option<(Lookup, bool)>,
+    /// Where else it could go.
+    lookup: Lookup,
+    /// Whether that is not what it asked with.
+    changed: bool,
 }
 
 impl Waiter {
     /// What the core is to offer it by another table.
     fn renew(&mut self, table: &Table) -> Option<Box<[Candidate]>> {
-        let (lookup, changed) = self.lookup.as_mut()?;
-        lookup.found = lookup.renew(table)?;
-        *changed = true;
-        Some(lookup.found.candidates.iter().map(route::Candidate::numbered).collect())
+        self.lookup.found = self.lookup.renew(table)?;
+        self.changed = true;
+        Some(self.lookup.found.numbered())
     }
 
     /// False when its client is gone.
     fn tell(self, verdict: Verdict) -> bool {
-        let found = self.lookup.filter(|(_, changed)| *changed).map(|(lookup, _)| lookup.found);
+        let found = self.changed.then_some(self.lookup.found);
         self.sender.send((verdict, found)).is_ok()
     }
+}
+
+/// An attempt that failed before any content, and where else its request may go.
+#[derive(Debug)]
+pub struct Failed {
+    /// How.
+    pub fault: Fault,
+    /// The engine may be at work on it.
+    pub sent: bool,
+    /// Its candidates from now on, when those that it was started with are of an older snapshot.
+    pub offer: Option<Box<[Candidate]>>,
+    /// What it leads to, to be looked up again in each snapshot that comes.
+    pub lookup: Lookup,
 }
 
 /// A request as the core needs to know it.
@@ -132,7 +146,7 @@ impl Dispatch {
             candidates: wish.candidates,
             deadline: now + patience,
         };
-        self.ask(&mut core, now, Event::Arrive(arrival), ticket, || Some(lookup()))
+        self.ask(&mut core, now, Event::Arrive(arrival), ticket, lookup)
     }
 
     /// Tells the core what happened.
@@ -181,11 +195,16 @@ impl Dispatch {
         self.core().scheduler.outlook(ticket)
     }
 
-    /// The attempt of `ticket` failed before any content: asks for a slot elsewhere.
-    fn again(self: &Arc<Self>, ticket: TicketId, fault: Fault, sent: bool) -> Waiting {
+    /// The attempt of `ticket` failed before any content: asks for a slot elsewhere, by other candidates if there are.
+    fn again(self: &Arc<Self>, ticket: TicketId, failed: Failed) -> Waiting {
+        let Failed { fault, sent, offer, lookup } = failed;
         let mut core = self.core();
         let now = self.now();
-        self.ask(&mut core, now, Event::Fail { ticket, fault, sent }, ticket, || None)
+        if let Some(offer) = offer {
+            let fleet = core.scheduler.fleet().clone();
+            self.run(&mut core, now, Event::Reroute { fleet, offers: vec![(ticket, offer)] }, None);
+        }
+        self.ask(&mut core, now, Event::Fail { ticket, fault, sent }, ticket, || lookup)
     }
 
     fn ask(
@@ -194,7 +213,7 @@ impl Dispatch {
         now: Moment,
         event: Event,
         ticket: TicketId,
-        lookup: impl FnOnce() -> Option<Lookup>,
+        lookup: impl FnOnce() -> Lookup,
     ) -> Waiting {
         let mut own = None;
         self.run(core, now, event, Some((ticket, &mut own)));
@@ -202,8 +221,7 @@ impl Dispatch {
             Some(verdict) => Err(verdict),
             None => {
                 let (sender, receiver) = oneshot::channel();
-                let lookup = lookup().map(|lookup| (lookup, false));
-                core.waiting.insert(ticket, Waiter { sender, lookup });
+                core.waiting.insert(ticket, Waiter { sender, lookup: lookup(), changed: false });
                 Ok(receiver)
             }
         };

@@ -51,6 +51,14 @@ pub struct Found {
     pub deadlines: Deadlines,
 }
 
+impl Found {
+    /// The candidates as the core knows them.
+    #[must_use]
+    pub fn numbered(&self) -> Box<[sched::Candidate]> {
+        self.candidates.iter().map(Candidate::numbered).collect()
+    }
+}
+
 /// What a request asked for, to be looked up again while it waits.
 #[derive(Clone, Debug)]
 pub struct Lookup {

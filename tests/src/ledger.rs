@@ -105,7 +105,8 @@ impl Ledger {
                 for (ticket, candidates) in offers {
                     // at the deadline the refusal is first
                     let waits = self.waiting.get_mut(ticket).filter(|wait| wait.arrival.deadline > now);
-                    if let Some(wait) = waits {
+                    let runs = self.running.get_mut(ticket).map(|held| &mut held.wait);
+                    if let Some(wait) = waits.or(runs) {
                         wait.arrival.candidates.clone_from(candidates);
                     }
                 }

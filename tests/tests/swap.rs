@@ -120,6 +120,47 @@ async fn who_waits_is_offered_what_comes() {
     }
 }
 
+/// So it is with who was tried on one already: it waits for another, or would be told that there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_failed_on_one_is_offered_what_comes() {
+    for waits_for_another in [true, false] {
+        let (bad, busy, new) = (sim(), sim(), sim());
+        let mut feed = Feed::start().await;
+        let plane = Plane::follow(&feed.url, |settings| settings.queue_wait = Duration::from_secs(300)).await;
+        let slow = v1::SnapshotBackend { priority: 2, ..row("busy", &busy) };
+        let mut rows: Vec<_> = waits_for_another.then_some(slow).into_iter().collect();
+        rows.push(v1::SnapshotBackend { priority: 1, ..row("bad", &bad) });
+        let first = feed.publish(rig::snapshot(rows.clone())).await;
+        feed.acked(first, DEADLINE).await;
+        let running = waits_for_another.then(|| ask(&plane, 5000));
+        if running.is_some() {
+            assert!(busy.wait(|stats| stats.busy == 1, DEADLINE).await);
+        }
+        // Held by a server that will break: with another one busy it waits for that afterwards.
+        bad.set_fault(llmsim::Fault::Stall, None);
+        let tried = ask(&plane, 1);
+        assert!(bad.wait(|stats| !stats.requests.is_empty(), DEADLINE).await);
+        if running.is_some() {
+            bad.set_fault(llmsim::Fault::Refuse, None);
+            waits(&plane, 1).await;
+        }
+        rows.push(row("new", &new));
+        let seq = feed.publish(rig::snapshot(rows)).await;
+        if running.is_none() {
+            feed.acked(seq, DEADLINE).await;
+            bad.set_fault(llmsim::Fault::Refuse, None);
+        }
+        let answer = tried.await.expect("no panic");
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["x-llmb-backend"]),
+            (200, &"new".parse().expect("a value"))
+        );
+        assert_eq!((busy.stats().finished, new.stats().finished), (0, 1));
+        running.inspect(JoinHandle::abort);
+        plane.stop().await;
+    }
+}
+
 /// A name that nobody serves any more is told as such, and at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_model_that_is_gone_is_told() {

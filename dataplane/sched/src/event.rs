@@ -138,8 +138,8 @@ pub enum Event {
     },
     /// A new picture of the fleet, in force at once.
     Adopt(Arc<Fleet>),
-    /// As `Adopt`, with new candidates for tickets that wait: from now on they are those of the arrival. Tickets that
-    /// do not wait keep theirs.
+    /// As `Adopt`, with new candidates for tickets: from now on they are those of the arrival. What runs is not touched;
+    /// should its attempt fail, it may go there.
     Reroute {
         /// The fleet.
         fleet: Arc<Fleet>,
@@ -159,7 +159,7 @@ pub enum Decision {
     Start {
         /// Which request.
         ticket: TicketId,
-        /// Index into the candidates of the arrival, or of the latest `Reroute` that the ticket waited in.
+        /// Index into the candidates of the arrival, or of the latest `Reroute` before that names the ticket.
         candidate: u16,
         /// The candidate's backend.
         backend: BackendId,

@@ -70,9 +70,8 @@ impl Queue {
     }
 
     /// Gives a waiting ticket other candidates; `regroup` must follow. The answer is whether it waits.
-    pub(crate) fn offer(&mut self, ticket: TicketId, candidates: Box<[Candidate]>) -> bool {
-        let number = self.tickets.get(&ticket);
-        let waiting = number.and_then(|number| self.waiting.get_mut(number));
+    pub(crate) fn offer(&mut self, number: Number, candidates: Box<[Candidate]>) -> bool {
+        let waiting = self.waiting.get_mut(&number);
         waiting.map(|waiting| waiting.ticket.arrival.candidates = candidates).is_some()
     }
 

@@ -286,7 +286,10 @@ impl Scheduler {
         self.fleet = fleet;
         let mut moved = false;
         for (ticket, candidates) in offers {
-            moved |= self.queue.offer(ticket, candidates);
+            match self.queue.number(ticket) {
+                Some(number) => moved |= self.queue.offer(number, candidates),
+                None => self.slots.offer(ticket, candidates),
+            }
         }
         let change = self.slots.adopt(&self.fleet);
         if !self.fleet.owner {

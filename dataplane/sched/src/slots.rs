@@ -8,8 +8,8 @@ use crate::estimate::Estimate;
 use crate::pace::Pace;
 use crate::queue::Ticket;
 use crate::{
-    BREAKER_REST_MAX, Backend, BackendId, Cause, Fault, Fleet, Health, LIMITED_REST_MIN, ModelId, Moment,
-    Outcome, SLOTS_MAX, SlotId, TicketId, Usage,
+    BREAKER_REST_MAX, Backend, BackendId, Candidate, Cause, Fault, Fleet, Health, LIMITED_REST_MIN, ModelId,
+    Moment, Outcome, SLOTS_MAX, SlotId, TicketId, Usage,
 };
 
 /// One backend's slots. It outlives the backend's place in the fleet until the last slot is back.
@@ -180,6 +180,13 @@ impl Slots {
 
     pub(crate) fn running(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Gives a running request other candidates, should its attempt fail.
+    pub(crate) fn offer(&mut self, ticket: TicketId, candidates: Box<[Candidate]>) {
+        if let Some(run) = self.runs.get_mut(&ticket) {
+            run.ticket.arrival.candidates = candidates;
+        }
     }
 
     /// Tokens that the backend of a running request reads in a second, where measured.

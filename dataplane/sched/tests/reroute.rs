@@ -1,4 +1,4 @@
-//! `Reroute`: who waits may be offered other backends, and keeps its place.
+//! `Reroute`: who waits may be offered other backends, and keeps its place; who runs may when it fails.
 
 #[cfg(test)]
 mod desk;
@@ -58,6 +58,22 @@ fn who_does_not_wait_is_not_moved() {
             ("1 reroute 9 b a:1 b:1", ""),
             ("2 done 1", ""),
             ("3 reroute 1 b a:1 b:1", ""),
+        ],
+    );
+}
+
+#[test]
+fn who_runs_stays_and_goes_there_when_its_attempt_fails() {
+    check(
+        "a:1",
+        &[
+            ("0 arrive 1 on a", "start 1 a0"),
+            ("1 reroute 1 ab a:1 b:1", ""),
+            ("2 fail 1 status", "start 1 b0"),
+            ("3 arrive 2 on a", "start 2 a0"),
+            ("4 reroute 2 ab a:1 b:1 c:1", ""),
+            ("5 fail 2 status", ""),
+            ("6 reroute 2 abc a:1 b:1 c:1", "start 2 c0"),
         ],
     );
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sched::{Event, Fault, Outcome, Refusal, TicketId, Usage};
+use sched::{Event, Outcome, Refusal, TicketId, Usage};
 use tokio::sync::oneshot;
 
-use super::{Dispatch, Grant, Verdict};
+use super::{Dispatch, Failed, Grant, Verdict};
 use crate::route::Found;
 
 /// The wait for a slot. Dropped, it leaves the queue.
@@ -107,11 +107,11 @@ impl Lease {
         self.prefill_tps
     }
 
-    /// The attempt failed before any content: gives the slot back and asks for another elsewhere.
+    /// Gives the slot back and asks for another elsewhere.
     #[must_use]
-    pub fn fail(mut self, fault: Fault, sent: bool) -> Waiting {
+    pub fn fail(mut self, failed: Failed) -> Waiting {
         self.held = false;
-        self.dispatch.again(self.ticket, fault, sent)
+        self.dispatch.again(self.ticket, failed)
     }
 
     /// The first byte of content has come.

@@ -189,11 +189,11 @@ fn estimated(call: &Call, status: StatusCode) -> Option<Response<Body>> {
 
 /// A call that takes a slot: on one backend after another as the core places it, until one answers or it is enough.
 async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> Result<Response<Body>, Fault> {
-    let Placed { found, chosen, mut lease } = place::first(&run, &call, snapshot, found).await?;
-    let Found { candidates, deadlines } = found;
-    let mut chosen = candidates.get(chosen).ok_or(Fault::Internal)?;
-    let time = Time { deadlines, began: Instant::now() };
+    let Placed { mut found, chosen: mut place, mut lease } =
+        place::first(&run, &call, snapshot, found).await?;
+    let time = Time { deadlines: found.deadlines, began: Instant::now() };
     loop {
+        let chosen = found.candidates.get(place).ok_or(Fault::Internal)?;
         let mut failure = match attempt::attempt(&run, &call, chosen, Some(lease), time).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
@@ -203,14 +203,15 @@ async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> R
         let (Some(cause), Some(failed)) = (failure.cause, failure.lease.take()) else {
             return counted(&run, &call, chosen, failure.answer);
         };
-        match Box::pin(place::again(failed, cause, failure.sent, &candidates)).await {
-            Ok(next) => (chosen, lease) = next,
+        let chosen = chosen.clone();
+        match Box::pin(place::again(&run, &call, (failed, cause, failure.sent), &mut found)).await {
+            Ok(next) => (place, lease) = next,
             Err(why) => {
-                let mut response = counted(&run, &call, chosen, failure.answer)?;
+                let mut response = counted(&run, &call, &chosen, failure.answer)?;
                 let headers = response.headers_mut();
                 // All that could be tried was: an SDK that starts over would only add to it.
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-                if let Some(seconds) = why.and_then(|why| refusal(&call.ask.model, &why).retry_after_s())
+                if let Some(seconds) = refusal(&call.ask.model, &why).retry_after_s()
                     && cause == sched::Fault::Refused
                 {
                     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

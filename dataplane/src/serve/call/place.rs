@@ -8,7 +8,7 @@ use wire::Fault;
 use super::{Call, Run, no_route, refusal};
 use crate::{
     config::Snapshot,
-    dispatch::{Lease, Wish},
+    dispatch::{Failed, Lease, Waiting, Wish},
     route::{Candidate, Found, Lookup},
 };
 
@@ -78,21 +78,11 @@ async fn slot(
     let wish = Wish {
         key: run.inquiry.key,
         prompt_tokens: call.ask.prompt_tokens,
-        candidates: found.candidates.iter().map(Candidate::numbered).collect(),
+        candidates: found.numbered(),
         patience,
     };
-    let dialect = call.operation.dialect();
-    let waiting = shared.dispatch.arrive(wish, || Lookup {
-        model: call.ask.model.clone(),
-        dialect,
-        found: found.clone(),
-    });
-    if waiting.queued() {
-        let newest = shared.snapshot.load();
-        if !Arc::ptr_eq(&newest, snapshot) {
-            shared.dispatch.renew(waiting.ticket(), &newest.table);
-        }
-    }
+    let waiting = shared.dispatch.arrive(wish, || lookup(call, found));
+    catch_up(run, &waiting, snapshot);
     run.inquiry.ticket.set(Some(waiting.ticket()));
     let (lease, grant, newer) = waiting.slot().await?;
     if let Some(chosen) = newer.as_ref().unwrap_or(found).candidates.get(grant.candidate) {
@@ -101,15 +91,43 @@ async fn slot(
     Ok((grant.candidate, lease, newer))
 }
 
-/// Another slot after a failed attempt, or why the core says that it is enough.
+fn lookup(call: &Call, found: &Found) -> Lookup {
+    Lookup { model: call.ask.model.clone(), dialect: call.operation.dialect(), found: found.clone() }
+}
+
+/// A snapshot that came after `snapshot` and before this one waited did not find it waiting.
+fn catch_up(run: &Run, waiting: &Waiting, snapshot: &Arc<Snapshot>) {
+    if waiting.queued() {
+        let newest = run.worker.shared.snapshot.load();
+        if !Arc::ptr_eq(&newest, snapshot) {
+            run.worker.shared.dispatch.renew(waiting.ticket(), &newest.table);
+        }
+    }
+}
+
+/// Another slot after a failed attempt, and which of those found it is, or why the core says that it is enough. Found is
+/// what the newest snapshot gives.
 pub async fn again(
-    failed: Lease,
-    cause: sched::Fault,
-    sent: bool,
-    candidates: &[Candidate],
-) -> Result<(&Candidate, Lease), Option<Refusal>> {
-    let (lease, grant, _) = failed.fail(cause, sent).slot().await?;
-    Ok((candidates.get(grant.candidate).ok_or(None)?, lease))
+    run: &Run,
+    call: &Call,
+    (lease, fault, sent): (Lease, sched::Fault, bool),
+    found: &mut Found,
+) -> Result<(usize, Lease), Refusal> {
+    let snapshot = run.worker.shared.snapshot.load_full();
+    let mut lookup = lookup(call, found);
+    let newer = lookup.renew(&snapshot.table);
+    let offer = newer.as_ref().map(Found::numbered);
+    if let Some(newer) = newer {
+        lookup.found = newer.clone();
+        *found = newer;
+    }
+    let waiting = lease.fail(Failed { fault, sent, offer, lookup });
+    catch_up(run, &waiting, &snapshot);
+    let (lease, grant, newer) = waiting.slot().await?;
+    if let Some(newer) = newer {
+        *found = newer;
+    }
+    Ok((grant.candidate, lease))
 }
 
 /// The backends for a call that occupies no engine: healthy ones, the highest priority first.
