@@ -71,7 +71,8 @@ pub enum EngineFault {
     /// The store does not open, also without its index.
     #[error(
         "the store in {dir} does not open: {problem}; nothing was changed; put a copy of the state directory back, or \
-         move that directory aside to start empty and give it what `llmctl export` printed by `llmctl apply`"
+         move {} aside to start empty and give it what `llmctl export` printed by `llmctl apply`",
+        .dir.parent().unwrap_or(.dir).display()
     )]
     Broken {
         /// The directory.
