@@ -17,7 +17,7 @@ use crate::{
     config::{Parser, Snapshot, file, follow::Follower, keep::Keeper},
     dispatch::Dispatch,
     limits,
-    serve::{self, GRACE, Limits, Secure, Shared, admin},
+    serve::{self, CUT_WITHIN, Limits, Phase, Secure, Shared, admin},
 };
 
 pub use crate::serve::{TlsError, TlsFiles};
@@ -58,6 +58,8 @@ pub struct Settings {
     pub head_wait: Duration,
     /// A client has this long for each piece of a request body, and as long for the whole beyond what its size takes.
     pub piece_wait: Duration,
+    /// Answers that run when it is told to stop have this long to end.
+    pub grace: Duration,
     /// A control plane that is lost for so long leaves no bad verdict behind: requests find out what is well again.
     pub doubt_after: Duration,
     /// The control plane runs in this process: its store is accepted whatever its lineage.
@@ -82,6 +84,7 @@ impl Default for Settings {
             bodies_bytes_max: 1024 * 1024 * 1024,
             head_wait: Duration::from_secs(20),
             piece_wait: Duration::from_secs(30),
+            grace: Duration::from_secs(30),
             doubt_after: DOUBT_AFTER,
             trust_control: false,
         }
@@ -143,11 +146,12 @@ pub struct Running {
     pub listen: SocketAddr,
     /// Where the operator looks in.
     pub admin: SocketAddr,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Phase>,
     ready: watch::Receiver<bool>,
     threads: Vec<thread::JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
+    grace: Duration,
     _lock: File,
 }
 
@@ -163,16 +167,24 @@ impl Running {
     pub async fn stop(self) {
         self.shared.dispatch.tell(sched::Event::Close);
         // Receivers that are gone have stopped already.
-        let _ = self.stop.send(true);
-        let join = tokio::task::spawn_blocking(move || {
+        let _ = self.stop.send(Phase::Closing);
+        let mut join = tokio::task::spawn_blocking(move || {
             for thread in self.threads {
                 if thread.join().is_err() {
                     tracing::error!("a serving thread had panicked");
                 }
             }
         });
-        if tokio::time::timeout(GRACE + Duration::from_secs(5), join).await.is_err() {
-            tracing::error!("the serving threads do not end");
+        if tokio::time::timeout(self.grace, &mut join).await.is_err() {
+            tracing::warn!(
+                grace_s = self.grace.as_secs_f32(),
+                "answers still running at the end of the grace are cut"
+            );
+            self.shared.cut();
+            let _ = self.stop.send(Phase::Cutting);
+            if tokio::time::timeout(CUT_WITHIN + Duration::from_secs(5), join).await.is_err() {
+                tracing::error!("the serving threads do not end");
+            }
         }
         for task in self.tasks {
             task.abort();
@@ -207,9 +219,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         head_wait: settings.head_wait,
         piece_wait: settings.piece_wait,
     };
+    let grace = settings.grace;
     let incarnation = format!("{:016x}", random());
     let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), bounds, incarnation[..8].to_owned()));
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Phase::Serving);
     let threads = match settings.threads {
         0 => thread::available_parallelism().map_or(2, usize::from).min(8),
         count => count,
@@ -231,7 +244,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tasks.push(tokio::spawn(follower.run(stopped)));
     }
     tracing::info!(%listen, %admin, "data plane serves");
-    Ok(Running { listen, admin, stop, ready: is_ready, threads, tasks, shared, _lock: lock })
+    Ok(Running { listen, admin, stop, ready: is_ready, threads, tasks, shared, grace, _lock: lock })
 }
 
 fn hello(plane_id: String, incarnation: String, listen: SocketAddr) -> v1::Hello {

@@ -53,6 +53,9 @@ struct Args {
     /// MiB of all request bodies that wait for an answer.
     #[arg(long, env = "LLMB_BODIES_MIB_MAX", default_value_t = 1024)]
     bodies_mib_max: usize,
+    /// Seconds that running answers have to end when it is told to stop.
+    #[arg(long, env = "LLMB_GRACE", default_value_t = 30)]
+    grace: u64,
 }
 
 fn settings(args: Args) -> Settings {
@@ -70,7 +73,7 @@ fn settings(args: Args) -> Settings {
         stream_wait: Duration::from_secs(args.stream_wait),
         body_bytes_max: args.body_mib_max.saturating_mul(1024 * 1024),
         bodies_bytes_max: args.bodies_mib_max.saturating_mul(1024 * 1024),
-        trust_control: false,
+        grace: Duration::from_secs(args.grace),
         ..Settings::default()
     }
 }

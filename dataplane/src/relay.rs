@@ -274,6 +274,11 @@ impl Relay {
                 }
                 None => {}
             }
+            if self.passage.shared.cuts() {
+                let fault = Fault::Draining { retry_after_s: 1 };
+                self.cut(Outcome::Aborted, "the data plane stops".to_owned(), &fault);
+                continue;
+            }
             match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(chunk) = frame.into_data() {

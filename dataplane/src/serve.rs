@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     thread,
@@ -58,10 +58,21 @@ const HEAD_BYTES_MAX: usize = 128 * 1024;
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
-/// Running answers have this long to end when the process stops.
-pub const GRACE: Duration = Duration::from_secs(30);
+/// Answers that are cut at the end of the grace have this long to reach their clients.
+pub const CUT_WITHIN: Duration = Duration::from_secs(1);
 /// After a failed accept (no descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How far the end of the process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not at all.
+    Serving,
+    /// Nobody new is let in; what runs goes on.
+    Closing,
+    /// What still runs is cut.
+    Cutting,
+}
 
 /// What bounds a request.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +102,7 @@ pub struct Shared {
     pub report: Report,
     /// Bounds.
     pub limits: Limits,
+    cutting: AtomicBool,
     budget: Budget,
     keys: RandomState,
     ids: AtomicU64,
@@ -106,6 +118,7 @@ impl Shared {
             dispatch,
             report: Report::new(),
             limits,
+            cutting: AtomicBool::new(false),
             budget: Budget::new(limits.bodies_bytes_max),
             keys: RandomState::new(),
             ids: AtomicU64::new(0),
@@ -118,6 +131,17 @@ impl Shared {
         let snapshot = Arc::new(snapshot);
         let publish = || self.snapshot.store(snapshot.clone());
         self.dispatch.adopt(&snapshot, publish);
+    }
+
+    /// The grace is over: answers that still run end in an error when they are looked at next.
+    pub fn cut(&self) {
+        self.cutting.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether answers that still run are to end.
+    #[must_use]
+    pub fn cuts(&self) -> bool {
+        self.cutting.load(Ordering::Relaxed)
     }
 
     fn request_id(&self) -> RequestId {
@@ -142,8 +166,8 @@ pub struct Worker {
     pool: Rc<Pool>,
 }
 
-/// Binds and serves on `threads` threads until `stop` says so, then for [`GRACE`] at most; by TLS where `secure` is
-/// given.
+/// Binds and serves on `threads` threads until `stop` says so, then until all is answered or cut; by TLS where `secure`
+/// is given.
 ///
 /// # Errors
 /// The system's word when the address cannot be bound or a thread not started.
@@ -152,7 +176,7 @@ pub fn start(
     threads: usize,
     shared: &Arc<Shared>,
     secure: Option<Secure>,
-    stop: &watch::Receiver<bool>,
+    stop: &watch::Receiver<Phase>,
 ) -> io::Result<(SocketAddr, Vec<thread::JoinHandle<()>>)> {
     let listener = std::net::TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
@@ -179,7 +203,7 @@ async fn accept(
     listener: std::net::TcpListener,
     worker: Rc<Worker>,
     secure: Option<Arc<Secure>>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Phase>,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -220,22 +244,30 @@ async fn accept(
         }
     }
     drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, drained).await.is_err() {
-        tracing::warn!(grace_s = GRACE.as_secs(), "answers still running at the end of the grace are cut");
+    let cut = async {
+        reached(&mut stop, Phase::Cutting).await;
+        tokio::time::sleep(CUT_WITHIN).await;
+    };
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = cut => {}
     }
 }
 
 /// Returns when the process shall stop; a sender that is gone means the same.
-pub async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+pub async fn stopped(stop: &mut watch::Receiver<Phase>) {
+    reached(stop, Phase::Closing).await;
+}
+
+async fn reached(stop: &mut watch::Receiver<Phase>, phase: Phase) {
+    let _ = stop.wait_for(|now| *now >= phase).await;
 }
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     worker: Rc<Worker>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Phase>,
 ) {
     let head_wait = worker.shared.limits.head_wait;
     let alarm = Home::default();
@@ -250,7 +282,7 @@ async fn connection(
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let told = stop.clone();
+    let mut told = stop.clone();
     let mut stopped = std::pin::pin!(stopped(&mut stop));
     let mut listens = false;
     let ended = poll_fn(|cx| {
@@ -266,7 +298,11 @@ async fn connection(
         Some(ended) => ended,
         None => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                // Looked at once more, an answer that still runs ends in an error.
+                () = reached(&mut told, Phase::Cutting) => connection.await,
+            }
         }
     };
     if let Err(error) = ended {

@@ -18,7 +18,7 @@ use tonic::{Streaming, transport::Endpoint};
 use super::{Order, Parser, keep::Keeper, parse};
 use crate::{
     dispatch::words,
-    serve::{Shared, stopped},
+    serve::{Phase, Shared, stopped},
 };
 
 /// A first reconnect comes after about this long; each next one after twice as long.
@@ -80,7 +80,7 @@ enum SessionError {
 
 impl Follower {
     /// Follows until `stop` says so.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut stop: watch::Receiver<Phase>) {
         let mut pause = BACKOFF_MIN;
         let mut told = false;
         loop {

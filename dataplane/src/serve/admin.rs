@@ -6,7 +6,7 @@ use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{Shared, stopped};
+use super::{Phase, Shared, stopped};
 use crate::dispatch::words;
 
 /// Binds and serves until `stop` says so, on the runtime of the caller: a scrape never delays a byte.
@@ -16,7 +16,7 @@ use crate::dispatch::words;
 pub async fn start(
     listen: SocketAddr,
     shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Phase>,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let bound = listener.local_addr()?;

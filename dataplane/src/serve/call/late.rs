@@ -95,6 +95,11 @@ impl Late {
                 State::Relaying(relay) => return relay.poll(cx),
                 State::Waiting(work) => work,
             };
+            if self.voice.shared.cuts() {
+                self.state = State::Over;
+                let told = self.fault(&Fault::Draining { retry_after_s: 1 });
+                return Poll::Ready(told.map(|told| Ok(Frame::data(told))));
+            }
             let Poll::Ready(answered) = work.as_mut().poll(cx) else {
                 if self.tick.poll_tick(cx).is_ready() {
                     return Poll::Ready(Some(Ok(Frame::data(self.voice.keep_alive()))));
