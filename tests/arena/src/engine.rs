@@ -214,7 +214,7 @@ impl Game {
                     let ticket = self.world.finish(host, index);
                     player.done(&mut self.world, ticket);
                     let agent = self.world.tickets[ticket].request.agent;
-                    if let Some(next) = source.next(agent, self.world.now) {
+                    for next in source.next(agent, self.world.now) {
                         self.expect(next);
                     }
                 }

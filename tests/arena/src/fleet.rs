@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 /// One server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Machine {
     /// For reports.
     pub name: &'static str,

@@ -2,18 +2,25 @@
 
 use std::process::ExitCode;
 
-use arena::contest::{POLICIES, SCENES, Scene};
-use arena::table::{HEAD, row, scores};
+use arena::policy::Policy;
+use arena::scene::{FURTHER, PUBLISHED, Scene};
+use arena::table;
 
 const USAGE: &str = "\
-arena table [FLEET:WORK:LOAD]... [--seeds N] [--threads N] [--policies NAME,NAME...]
+arena table|compare|burst [WORLD]... [--policies NAME,NAME...] [--seeds N] [--threads N]
 
-Prints a Markdown table of every policy for each world. Without worlds it takes all that are known; a policy is named
-as in the table.";
+table    a Markdown table of the policies for each world
+compare  each policy relative to the first: geometric means over the worlds
+burst    what two hundred requests of one key do to the others
+
+A world is FLEET:WORK:LOAD; `published` is those of the rule's published figures, `further` is ours beside them, without
+one it is `published`. A policy is named as in the table; `ablations` is the published rule without each of its terms.
+Worlds that replay a trace find it by LLMB_TRACES, and are left out without it.";
 
 struct Request {
+    command: String,
     scenes: Vec<Scene>,
-    policies: Vec<String>,
+    policies: Vec<Policy>,
     seeds: u64,
     threads: usize,
 }
@@ -31,43 +38,69 @@ fn main() -> ExitCode {
 
 fn parse(told: &[String]) -> Result<Request, String> {
     let (command, told) = told.split_first().ok_or("nothing to do")?;
-    if command != "table" {
-        return Err(format!("there is no command {command}"));
-    }
-    let mut request = Request { scenes: Vec::new(), policies: Vec::new(), seeds: 3, threads: 2 };
+    let (mut scenes, mut policies, mut seeds, mut threads) = (Vec::new(), Vec::new(), 3, 2);
     let mut told = told.iter();
     while let Some(word) = told.next() {
         let mut value = || told.next().ok_or(format!("{word} wants a value"));
         let number = |text: &String| text.parse().map_err(|_| format!("{text} is no number"));
         match word.as_str() {
-            "--seeds" => request.seeds = number(value()?)?,
-            "--threads" => request.threads = number(value()?)? as usize,
-            "--policies" => request.policies = value()?.split(',').map(str::to_owned).collect(),
-            _ => request.scenes.push(Scene::parse(word).ok_or(format!("there is no world {word}"))?),
+            "--seeds" => seeds = number(value()?)?,
+            "--threads" => threads = number(value()?)? as usize,
+            "--policies" => policies = named(value()?)?,
+            _ => scenes.extend(worlds(word)?),
         }
     }
-    if request.scenes.is_empty() {
-        request.scenes = SCENES.iter().filter_map(|name| Scene::parse(name)).collect();
+    if scenes.is_empty() {
+        scenes = worlds(if command == "burst" { "hetero6:burst:0.5" } else { "published" })?;
     }
-    if request.policies.is_empty() {
-        request.policies = POLICIES.map(str::to_owned).into();
+    if policies.is_empty() {
+        policies = Policy::all();
     }
-    if let Some(unknown) = request.policies.iter().find(|policy| !POLICIES.contains(&policy.as_str())) {
-        return Err(format!("there is no policy {unknown}; there are: {}", POLICIES.join(", ")));
+    Ok(Request { command: command.clone(), scenes, policies, seeds, threads })
+}
+
+fn worlds(word: &str) -> Result<Vec<Scene>, String> {
+    let names: Vec<&str> = match word {
+        "published" => PUBLISHED.into(),
+        "further" => FURTHER.into(),
+        name => vec![name],
+    };
+    let scene = |name: &&str| Scene::parse(name).ok_or(format!("there is no world {name}"));
+    let scenes: Result<Vec<Scene>, String> = names.iter().map(scene).collect();
+    let (scenes, lacking): (Vec<Scene>, Vec<Scene>) =
+        scenes?.into_iter().partition(|scene| scene.source(1).is_ok());
+    for scene in lacking {
+        let why = scene.source(1).err().map(|fault| fault.to_string()).unwrap_or_default();
+        eprintln!("{} is left out: {why}", scene.name());
     }
-    Ok(request)
+    Ok(scenes)
+}
+
+fn named(list: &str) -> Result<Vec<Policy>, String> {
+    let mut policies = Vec::new();
+    for name in list.split(',') {
+        match Policy::named(name) {
+            _ if name == "all" => policies.extend(Policy::all()),
+            _ if name == "ablations" => policies.extend(Policy::ablations()),
+            Some(policy) => policies.push(policy),
+            None => {
+                let known = Policy::all().into_iter().chain(Policy::ablations());
+                let known: Vec<&str> = known.map(|policy| policy.name).collect();
+                return Err(format!("there is no policy {name}; there are: {}", known.join(", ")));
+            }
+        }
+    }
+    Ok(policies)
 }
 
 fn print(request: &Request) -> Result<(), String> {
-    let policies: Vec<&str> = request.policies.iter().map(String::as_str).collect();
-    let scores = scores(&request.scenes, &policies, request.seeds, request.threads);
-    let scores = scores.ok_or("a policy or a world is missing")?;
-    for (scene, scores) in request.scenes.iter().zip(scores) {
-        println!("### {}, {} seeds\n\n{HEAD}", scene.name(), request.seeds);
-        for (policy, score) in policies.iter().zip(scores) {
-            println!("{}", row(policy, &score));
-        }
-        println!();
-    }
+    let Request { command, scenes, policies, seeds, threads } = request;
+    let text = match command.as_str() {
+        "table" => table::each(scenes, policies, *seeds, *threads),
+        "compare" => table::compared(scenes, policies, *seeds, *threads),
+        "burst" => table::burst(scenes, policies, *seeds),
+        _ => return Err(format!("there is no command {command}")),
+    };
+    print!("{}", text.map_err(|fault| fault.to_string())?);
     Ok(())
 }

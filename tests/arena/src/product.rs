@@ -17,8 +17,6 @@ const QUEUE_MAX: usize = 100_000;
 /// How the core is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Breaks ties between equal servers.
-    pub seed: u64,
     /// Whether the priorities of the servers count.
     pub ranked: bool,
 }
@@ -30,11 +28,11 @@ pub struct Product {
 }
 
 impl Product {
-    /// A core that knows of the servers what their configuration and their probes tell.
+    /// A core that knows of the servers what their configuration and their probes tell; `seed` breaks its ties.
     #[must_use]
-    pub fn new(machines: &[Machine], options: Options) -> Self {
+    pub fn new(machines: &[Machine], seed: u64, options: Options) -> Self {
         let fleet = Arc::new(fleet(machines, options));
-        Product { core: Scheduler::new(options.seed, fleet), decisions: Vec::new() }
+        Product { core: Scheduler::new(seed, fleet), decisions: Vec::new() }
     }
 
     fn handle(&mut self, now: f64, event: Event, out: &mut Vec<Place>) {

@@ -1,5 +1,9 @@
 //! What a run was worth.
 
+mod strain;
+
+pub use strain::Strain;
+
 use crate::engine::{Record, Run};
 
 /// Figures of one run, or the mean of several. Times in seconds.

@@ -1,10 +1,16 @@
 //! Who asks for what, and when.
 
 mod agentic;
+mod burst;
+mod family;
+mod trace;
 
 use std::sync::Arc;
 
 pub use agentic::{Agentic, Role};
+pub use burst::Burst;
+pub use family::Families;
+pub use trace::{Azure, Mooncake, TraceFault};
 
 use crate::cache::{Segment, Sequence};
 
@@ -52,8 +58,8 @@ pub trait Source {
     /// Those that are known from the start.
     fn initial(&mut self) -> Vec<Request>;
 
-    /// The agent's request is answered: its next one, at `now` or later, if there is any.
-    fn next(&mut self, agent: usize, now: f64) -> Option<Request>;
+    /// The agent's request is answered: what follows from it, at `now` or later.
+    fn next(&mut self, agent: usize, now: f64) -> Vec<Request>;
 
     /// How many keys there are.
     fn keys(&self) -> usize;

@@ -148,7 +148,10 @@ impl World {
     pub(super) fn admit(&mut self, host: usize) {
         loop {
             let jobs = &self.hosts[host].jobs;
-            let Some(index) = jobs.iter().position(|job| job.phase == Phase::Queued) else { return };
+            let queued = jobs.iter().enumerate().filter(|(_, job)| job.phase == Phase::Queued);
+            let first =
+                queued.min_by(|(_, a), (_, b)| a.since.total_cmp(&b.since).then(a.ticket.cmp(&b.ticket)));
+            let Some((index, _)) = first else { return };
             let model = self.tickets[jobs[index].ticket].request.model;
             let idle = jobs.iter().all(|job| job.phase == Phase::Queued);
             if self.hosts[host].load_s(model) > 0.0 && !idle {

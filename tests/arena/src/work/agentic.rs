@@ -17,6 +17,10 @@ pub enum Role {
     Chat,
     /// Single requests without a past.
     Oneshot,
+    /// Someone who asks about a long document.
+    Reader,
+    /// Few turns of work for another agent.
+    Errand,
 }
 
 /// Medians and deviations of a role, in tokens and seconds.
@@ -24,6 +28,7 @@ struct Habits {
     system: Segment,
     turns_mean: f64,
     opening: (f64, f64),
+    opening_max: u32,
     turn: (f64, f64),
     answer: (f64, f64),
 }
@@ -34,6 +39,7 @@ impl Role {
             system: Segment { id, tokens },
             turns_mean,
             opening,
+            opening_max: if self == Role::Reader { 90_000 } else { 40_000 },
             turn,
             answer,
         };
@@ -42,6 +48,8 @@ impl Role {
             Role::Research => habits(2, 6_000, 9.0, (1500.0, 0.9), (1800.0, 1.1), (260.0, 0.9)),
             Role::Chat => habits(3, 700, 5.0, (150.0, 1.0), (60.0, 1.0), (330.0, 0.7)),
             Role::Oneshot => habits(4, 150, 1.0, (1800.0, 1.0), (5.0, 0.0), (200.0, 0.8)),
+            Role::Reader => habits(5, 400, 5.0, (40_000.0, 0.5), (60.0, 1.0), (300.0, 0.7)),
+            Role::Errand => habits(6, 5_000, 5.0, (900.0, 0.7), (1500.0, 1.1), (180.0, 0.8)),
         }
     }
 
@@ -49,13 +57,14 @@ impl Role {
         match self {
             Role::Coding => rng.lognormal(3.0, 1.0),
             Role::Research => rng.lognormal(4.0, 1.0),
-            Role::Chat => rng.lognormal(25.0, 0.8),
+            Role::Chat | Role::Reader => rng.lognormal(25.0, 0.8),
+            Role::Errand => rng.lognormal(2.0, 1.0),
             Role::Oneshot => rng.exponential(20.0),
         }
     }
 
     fn calls_tools(self) -> bool {
-        matches!(self, Role::Coding | Role::Research)
+        matches!(self, Role::Coding | Role::Research | Role::Errand)
     }
 }
 
@@ -128,6 +137,41 @@ impl Agentic {
         Agentic::new(seed, &crowd, second_model)
     }
 
+    /// As many keys as agents: 64 at load 1.
+    #[must_use]
+    pub fn keys(seed: u64, load: f64) -> Self {
+        const ROLES: [Role; 8] = [
+            Role::Coding,
+            Role::Research,
+            Role::Chat,
+            Role::Chat,
+            Role::Chat,
+            Role::Chat,
+            Role::Oneshot,
+            Role::Oneshot,
+        ];
+        let keys = ((64.0 * load).round() as usize).max(1);
+        let crowd: Vec<_> = (0..keys).map(|key| (key, ROLES[key % ROLES.len()], 1)).collect();
+        Agentic::new(seed, &crowd, 0.0)
+    }
+
+    /// People with a document each, of four keys: 12 at load 1.
+    #[must_use]
+    pub fn readers(seed: u64, load: f64) -> Self {
+        let count = ((3.0 * load).round() as usize).max(1);
+        Agentic::new(seed, &[0, 1, 2, 3].map(|key| (key, Role::Reader, count)), 0.0)
+    }
+
+    /// The first request of an agent.
+    pub(super) fn first(&mut self, agent: usize) -> Option<Request> {
+        Some(self.agents.get_mut(agent)?.ask(self.second_model, None))
+    }
+
+    /// Whether an agent's next request begins another session.
+    pub(super) fn ended(&self, agent: usize) -> bool {
+        self.agents.get(agent).is_some_and(|agent| agent.turn >= agent.turns)
+    }
+
     /// How many agents there are.
     #[must_use]
     pub fn agents(&self) -> usize {
@@ -137,12 +181,12 @@ impl Agentic {
 
 impl Source for Agentic {
     fn initial(&mut self) -> Vec<Request> {
-        let second_model = self.second_model;
-        self.agents.iter_mut().map(|agent| agent.ask(second_model, None)).collect()
+        (0..self.agents.len()).filter_map(|agent| self.first(agent)).collect()
     }
 
-    fn next(&mut self, agent: usize, now: f64) -> Option<Request> {
-        Some(self.agents.get_mut(agent)?.ask(self.second_model, Some(now)))
+    fn next(&mut self, agent: usize, now: f64) -> Vec<Request> {
+        let agent = self.agents.get_mut(agent);
+        agent.map(|agent| agent.ask(self.second_model, Some(now))).into_iter().collect()
     }
 
     fn keys(&self) -> usize {
@@ -205,7 +249,7 @@ impl Agent {
             _ => 1 + self.rng.exponential(habits.turns_mean - 1.0) as u32,
         };
         let system = Segment { id: habits.system.id + 10 * u64::from(self.model), ..habits.system };
-        let tokens = length(&mut self.rng, habits.opening, 10, 40_000);
+        let tokens = length(&mut self.rng, habits.opening, 10, habits.opening_max);
         self.context = vec![system, Segment { id: self.rng.bits(), tokens }];
         self.answers.clear();
     }

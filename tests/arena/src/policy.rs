@@ -1,0 +1,131 @@
+//! Who places requests, by name.
+
+use crate::books::Insight;
+use crate::engine::{Player, Run, Setting, run};
+use crate::fleet::Machine;
+use crate::placer::Blind;
+use crate::product::{Options, Product};
+use crate::rivals::{Bound, Ettft, Pick, Queue, Rule, Seed, Switches};
+use crate::scene::Scene;
+use crate::score::Score;
+use crate::work::TraceFault;
+
+/// One of those that take part.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// What it is called in tables.
+    pub name: &'static str,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Product(Options),
+    Queue(Pick),
+    /// Prompts at least this long wait for a hit, in tokens.
+    Seed(u32),
+    Bound(Rule),
+    Ettft(Switches, Insight),
+    /// No caches apart: what placement cannot beat.
+    Pool,
+}
+
+impl Policy {
+    /// Everyone, the product first.
+    #[must_use]
+    pub fn all() -> Vec<Policy> {
+        let mut all = vec![
+            Policy { name: "product", how: How::Product(Options::default()) },
+            Policy { name: "product ranked", how: How::Product(Options { ranked: true }) },
+            Policy { name: "round robin", how: How::Queue(Pick::RoundRobin) },
+            Policy { name: "least connections", how: How::Queue(Pick::LeastConnections) },
+            Policy { name: "priority FIFO", how: How::Queue(Pick::Priority) },
+            Policy { name: "seed", how: How::Seed(15_000) },
+        ];
+        let bound = [
+            ("power of two", Rule::PowerOfTwo),
+            ("sglang 64", Rule::Sglang { apart: 64.0 }),
+            ("sglang 2", Rule::Sglang { apart: 2.0 }),
+            ("LocalAI", Rule::LocalAi),
+            ("CHWBL", Rule::BoundedRing),
+            ("sticky", Rule::Sticky),
+            ("llm-d", Rule::LlmD),
+            ("Preble", Rule::Preble),
+            ("Dynamo", Rule::Dynamo),
+            ("ETTFT bound", Rule::Soonest),
+        ];
+        all.extend(bound.map(|(name, rule)| Policy { name, how: How::Bound(rule) }));
+        let (rule, known) = (Switches::default(), Insight::default());
+        let switched = [
+            ("ETTFT", rule, known),
+            ("ETTFT exact", rule, Insight { exact: true, ..known }),
+            ("ETTFT oracle", rule, Insight { oracle: true, ..known }),
+            ("ETTFT fair", Switches { fair: Some(60.0), ..rule }, known),
+        ];
+        all.extend(switched.map(|(name, rule, known)| Policy { name, how: How::Ettft(rule, known) }));
+        all.push(Policy { name: "pool bound", how: How::Pool });
+        all
+    }
+
+    /// The published rule with one of its terms switched off.
+    #[must_use]
+    pub fn ablations() -> Vec<Policy> {
+        let (rule, known) = (Switches::default(), Insight::default());
+        let still = Switches { eviction: 0.0, interference: 0.0, hold: 0.0, ..rule };
+        let switched = [
+            ("ETTFT no eviction", Switches { eviction: 0.0, ..rule }, known),
+            ("ETTFT no interference", Switches { interference: 0.0, ..rule }, known),
+            ("ETTFT never waits", Switches { waits: false, ..rule }, known),
+            ("ETTFT no prediction", Switches { predicts: false, ..rule }, known),
+            ("ETTFT no budget", Switches { budget: 1e9, wait_max: 1e9, ..rule }, known),
+            ("ETTFT no hold", Switches { hold: 0.0, ..rule }, known),
+            ("ETTFT returns not split", rule, Insight { reasons: false, ..known }),
+            ("ETTFT greedy", still, known),
+            ("ETTFT capacity x0.5", rule, Insight { capacity: 0.5, ..known }),
+            ("ETTFT capacity x2", rule, Insight { capacity: 2.0, ..known }),
+        ];
+        switched.map(|(name, rule, known)| Policy { name, how: How::Ettft(rule, known) }).into()
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Policy> {
+        Policy::all().into_iter().chain(Policy::ablations()).find(|policy| policy.name == name)
+    }
+
+    /// Ready for a run over these servers.
+    #[must_use]
+    pub fn player(&self, machines: &[Machine], seed: u64) -> Box<dyn Player> {
+        match self.how {
+            How::Product(options) => Box::new(Blind::new(Product::new(machines, seed, options))),
+            How::Queue(pick) => Box::new(Queue::new(pick)),
+            How::Seed(threshold) => Box::new(Seed::new(threshold, machines.len())),
+            How::Bound(rule) => Box::new(Bound::new(rule, seed, machines)),
+            How::Ettft(rule, known) => Box::new(Ettft::new(rule, machines, known)),
+            How::Pool => {
+                let rule = Switches { eviction: 0.0, hold: 0.0, waits: false, ..Switches::default() };
+                Box::new(Ettft::new(rule, machines, Insight { oracle: true, ..Insight::default() }))
+            }
+        }
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When a trace is not there.
+    pub fn play(&self, scene: &Scene, seed: u64) -> Result<Run, TraceFault> {
+        let setting = Setting { shared_pool: matches!(self.how, How::Pool), ..scene.setting() };
+        let mut source = scene.source(seed)?;
+        Ok(run(&setting, &mut *source, &mut *self.player(scene.machines(), seed)))
+    }
+
+    /// The mean over seeds from 1.
+    ///
+    /// # Errors
+    /// When a trace is not there.
+    pub fn score(&self, scene: &Scene, seeds: u64) -> Result<Score, TraceFault> {
+        let scores: Result<Vec<Score>, TraceFault> =
+            (1..=seeds).map(|seed| Ok(Score::of(&self.play(scene, seed)?))).collect();
+        Ok(Score::mean(&scores?))
+    }
+}
