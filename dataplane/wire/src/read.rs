@@ -6,10 +6,14 @@ mod completions;
 mod embeddings;
 mod gemini;
 mod ollama;
+mod place;
 mod responses;
 mod weigh;
 
 use std::ops::Range;
+
+pub(crate) use anthropic::BILLING;
+pub(crate) use place::{Place, Places};
 
 use crate::dialect::{Dialect, Operation};
 use crate::estimate::Weight;
@@ -51,6 +55,8 @@ pub struct Ask {
     pub billing: Option<Range<usize>>,
     /// The body has the shape of the responses dialect on the path of chat completions.
     pub responses_shape: bool,
+    /// Where the body holds what the model will see.
+    pub(crate) places: Places,
 }
 
 /// Whether a stream is to tell its usage.
@@ -104,6 +110,14 @@ pub fn read(operation: Operation, path_model: Option<&str>, body: &[u8]) -> Resu
     draft.finish(operation, path_model)
 }
 
+/// Where a body holds what the model will see, as far as it can be read.
+pub(crate) fn places(operation: Operation, text: &str) -> Places {
+    let mut draft = Draft::new(text);
+    // What was read before a fault stands.
+    let _ = draft.members(operation);
+    draft.places
+}
+
 /// Why reading stopped.
 enum Stop {
     Json(Bad),
@@ -145,6 +159,7 @@ struct Draft<'a> {
     billing: Option<Range<usize>>,
     messages: bool,
     input: bool,
+    places: Places,
 }
 
 impl<'a> Draft<'a> {
@@ -164,6 +179,7 @@ impl<'a> Draft<'a> {
             billing: None,
             messages: false,
             input: false,
+            places: Places::default(),
         }
     }
 
@@ -281,6 +297,7 @@ impl<'a> Draft<'a> {
             include_usage: if tells { UsageAsk::Asked } else { self.usage.unwrap_or(ask_usage) },
             billing: self.billing,
             responses_shape,
+            places: self.places,
         })
     }
 }

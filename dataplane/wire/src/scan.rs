@@ -1,9 +1,12 @@
 //! A strict JSON reader in one pass: spans of what is asked for, nothing built of the rest.
 
+mod lane;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
-use wide::u8x16;
+use lane::string_end;
+pub(crate) use lane::{before_backslash, plain_run};
 
 /// Objects and arrays inside each other at most.
 pub(crate) const DEPTH_MAX: u32 = 128;
@@ -47,22 +50,36 @@ impl<'a> Text<'a> {
         serde_json::from_str(&format!("\"{}\"", self.raw)).ok().map(Cow::Owned)
     }
 
+    /// The string itself where it is written without escapes.
+    pub(crate) fn plain(&self) -> Option<&'a str> {
+        (!self.escaped).then_some(self.raw)
+    }
+
     /// The string as a key: an undecodable one equals no name.
     pub(crate) fn name(&self) -> Cow<'a, str> {
         self.decode().unwrap_or(Cow::Borrowed(self.raw))
     }
 }
 
-/// A cursor over a JSON text.
+/// A cursor over a JSON text; a copy of it can come back to where it stood.
+#[derive(Clone, Copy)]
 pub(crate) struct Scan<'a> {
     text: &'a str,
     at: usize,
     depth: u32,
+    /// The text has been read before, so its strings are in order.
+    known: bool,
 }
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Scan { text, at: 0, depth: 0 }
+        Scan { text, at: 0, depth: 0, known: false }
+    }
+
+    /// A cursor over a text that has been read before, in front of the value of a member of the outermost object.
+    /// Escapes are not looked at again, and `bytes` of its strings are those of their escapes too.
+    pub(crate) fn again(text: &'a str, at: usize) -> Self {
+        Scan { text, at, depth: 1, known: true }
     }
 
     /// The offset of the next byte.
@@ -113,6 +130,9 @@ impl<'a> Scan<'a> {
         }
         let all = self.text.as_bytes();
         let start = self.at;
+        if self.known {
+            return self.known_text(start);
+        }
         let mut at = start + 1;
         // Bytes of escapes beyond those that they stand for.
         let mut spare = 0;
@@ -138,6 +158,14 @@ impl<'a> Scan<'a> {
         self.at = at + 1;
         let raw = &self.text[start + 1..at];
         Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64 - spare, escaped: spare > 0 })
+    }
+
+    fn known_text(&mut self, start: usize) -> Result<Text<'a>, Bad> {
+        let rest = &self.text.as_bytes()[start + 1..];
+        let Some((length, escaped)) = string_end(rest) else { return Err(self.torn()) };
+        self.at = start + length + 2;
+        let raw = &self.text[start + 1..self.at - 1];
+        Ok(Text { raw, span: start..self.at, bytes: length as u64, escaped })
     }
 
     /// Reads an object; `member` is called behind each key and must pass over its value.
@@ -323,42 +351,3 @@ const SHORT_ESCAPE: [bool; 256] = {
     }
     short
 };
-
-const QUOTE: u8x16 = u8x16::new([b'"'; 16]);
-const BACKSLASH: u8x16 = u8x16::new([b'\\'; 16]);
-const LAST_CONTROL: u8x16 = u8x16::new([0x1f; 16]);
-
-/// Bytes before the first quote, backslash or control character, sixteen at a time.
-fn plain_run(bytes: &[u8]) -> usize {
-    let (lanes, tail) = bytes.as_chunks::<16>();
-    for (index, lane) in lanes.iter().enumerate() {
-        let lane = u8x16::new(*lane);
-        let control = lane.min(LAST_CONTROL).simd_eq(lane);
-        let hits = (lane.simd_eq(QUOTE) | lane.simd_eq(BACKSLASH) | control).to_bitmask();
-        if hits != 0 {
-            return index * 16 + hits.trailing_zeros() as usize;
-        }
-    }
-    let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
-    bytes.len() - tail.len() + tail.iter().position(ends).unwrap_or(tail.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain_run;
-
-    #[test]
-    fn every_byte_at_every_place() {
-        for byte in 0..=u8::MAX {
-            for at in 0..40 {
-                let mut bytes = [b'a'; 40];
-                bytes[at] = byte;
-                let ends = byte == b'"' || byte == b'\\' || byte < 0x20;
-                assert_eq!(plain_run(&bytes), if ends { at } else { 40 }, "{byte:#x} at {at}");
-                bytes[39] = b'"';
-                let expected = if ends { at } else { 39 };
-                assert_eq!(plain_run(&bytes), expected, "{byte:#x} at {at}, then a quote");
-            }
-        }
-    }
-}

@@ -1,7 +1,8 @@
-//! Request bodies of every dialect: what is taken agrees with serde_json, and edits change what they name alone.
+//! Request bodies of every dialect: what is taken agrees with serde_json, edits change what they name alone, and no
+//! edit changes a block of the prompt.
 
 use bytes::Bytes;
-use wire::{Ask, Dialect, Edits, Operation, ReadFault, UsageAsk, read};
+use wire::{Ask, BLOCKS_MAX, Block, Dialect, Edits, Operation, ReadFault, UsageAsk, blocks, read};
 
 use super::{
     choice,
@@ -10,6 +11,7 @@ use super::{
 
 /// Names at the backend, among them such as need escapes.
 const RENAMED: [&str; 4] = ["m", "box/größe \"8b\"", "models/a\\b", "\u{2028}"];
+const SALT: u64 = 7;
 const BILLING: &str = "x-anthropic-billing-header:";
 
 pub fn run(mut input: &[u8]) {
@@ -17,9 +19,21 @@ pub fn run(mut input: &[u8]) {
     let operation = Operation::ALL[how % Operation::ALL.len()];
     let in_path = operation.dialect() == Dialect::Gemini || how >= 128;
     let path = in_path.then_some("m");
+    let prompt = prompt(operation, input);
     let Some(ask) = check(operation, path, input) else { return };
+    let mut again = Vec::new();
+    ask.blocks(operation, input, SALT, &mut again);
+    assert_eq!(again, prompt, "a body has two prompts");
     let renamed = RENAMED[edit % RENAMED.len()];
     edited(operation, path, input, &ask, renamed, [edit & 64 != 0, edit & 128 != 0]);
+}
+
+/// The blocks of whatever it is.
+fn prompt(operation: Operation, body: &[u8]) -> Vec<Block> {
+    let mut out = Vec::new();
+    blocks(operation, body, SALT, &mut out);
+    assert!(out.len() <= BLOCKS_MAX && (operation.generates() || out.is_empty()));
+    out
 }
 
 /// Reads a body and holds what comes out against serde_json.
@@ -112,6 +126,7 @@ fn edited(
     let again_path = path.map(|_| renamed);
     let again = read(operation, again_path, &after).expect("what was taken is taken with its edits");
     assert_eq!(again.model, renamed);
+    assert_eq!(prompt(operation, &after), prompt(operation, &before), "an edit has changed the prompt");
     assert!(!again.model_differs && again.model_missing.is_none());
     assert_eq!(again.stream, ask.stream);
     assert_eq!((again.max_output, again.choices), (ask.max_output, ask.choices));

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use super::weigh::{weigh, weigh_json};
-use super::{Draft, Stop, field};
+use super::{Draft, Place, Stop, field};
 use crate::estimate::Weight;
 use crate::scan::{Bad, Peek, Scan};
 
 /// How the text of the billing block starts.
-const BILLING: &str = "x-anthropic-billing-header:";
+pub(crate) const BILLING: &str = "x-anthropic-billing-header:";
 
 pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str) -> Result<(), Stop> {
     match name {
@@ -17,10 +17,18 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
                 return Err(field("messages", "is given twice"));
             }
             draft.messages = scan.peek()? != Peek::Null;
+            draft.places.set(Place::Messages, scan);
             weigh(scan, &mut draft.weight)?;
         }
-        "system" => system(draft, scan)?,
-        "tools" | "output_config" => weigh_json(scan, &mut draft.weight)?,
+        "system" => {
+            draft.places.set(Place::System, scan);
+            system(draft, scan)?;
+        }
+        "tools" => {
+            draft.places.set(Place::Tools, scan);
+            weigh_json(scan, &mut draft.weight)?;
+        }
+        "output_config" => weigh_json(scan, &mut draft.weight)?,
         "max_tokens" => draft.read_max(scan)?,
         _ => {
             scan.skip()?;

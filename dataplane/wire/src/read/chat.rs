@@ -1,7 +1,7 @@
 //! OpenAI chat completions, and the body of the responses dialect that one client sends there.
 
 use super::weigh::{weigh, weigh_json};
-use super::{Draft, Stop, UsageAsk, field};
+use super::{Draft, Place, Stop, UsageAsk, field};
 use crate::scan::{Peek, Scan};
 
 pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str) -> Result<(), Stop> {
@@ -12,14 +12,23 @@ pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str)
             }
             let null = scan.peek()? == Peek::Null;
             draft.messages = !null;
+            draft.places.set(Place::Messages, scan);
             weigh(scan, &mut draft.weight)?;
         }
         "input" => {
             draft.input = scan.peek()? != Peek::Null;
+            draft.places.set(Place::Input, scan);
             weigh(scan, &mut draft.weight)?;
         }
-        "instructions" => weigh(scan, &mut draft.weight)?,
-        "tools" | "functions" | "response_format" | "text" => weigh_json(scan, &mut draft.weight)?,
+        "instructions" => {
+            draft.places.set(Place::System, scan);
+            weigh(scan, &mut draft.weight)?;
+        }
+        "tools" | "functions" => {
+            draft.places.set(if name == "tools" { Place::Tools } else { Place::Functions }, scan);
+            weigh_json(scan, &mut draft.weight)?;
+        }
+        "response_format" | "text" => weigh_json(scan, &mut draft.weight)?,
         "max_completion_tokens" | "max_output_tokens" => draft.read_max(scan)?,
         "max_tokens" if draft.max_output.is_none() => draft.read_max(scan)?,
         "n" => choices(draft, scan)?,

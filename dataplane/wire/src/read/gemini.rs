@@ -1,15 +1,23 @@
 //! Google Gemini: the path names the model; members come in two spellings.
 
 use super::weigh::{weigh, weigh_json};
-use super::{Draft, MODELS_INSIDE_MAX, Stop, field};
+use super::{Draft, MODELS_INSIDE_MAX, Place, Stop, field};
 use crate::scan::{Peek, Scan};
 
 pub(super) fn member<'a>(draft: &mut Draft<'a>, scan: &mut Scan<'a>, name: &str) -> Result<(), Stop> {
     match name {
-        "contents" | "content" | "systemInstruction" | "system_instruction" => {
-            weigh(scan, &mut draft.weight)?
+        "contents" | "content" => {
+            draft.places.set(Place::Messages, scan);
+            weigh(scan, &mut draft.weight)?;
         }
-        "tools" => weigh_json(scan, &mut draft.weight)?,
+        "systemInstruction" | "system_instruction" => {
+            draft.places.set(Place::System, scan);
+            weigh(scan, &mut draft.weight)?;
+        }
+        "tools" => {
+            draft.places.set(Place::Tools, scan);
+            weigh_json(scan, &mut draft.weight)?;
+        }
         "generationConfig" | "generation_config" => config(draft, scan)?,
         "model" => model(draft, scan)?,
         "generateContentRequest" | "generate_content_request" => request(draft, scan)?,

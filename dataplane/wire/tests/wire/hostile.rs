@@ -1,5 +1,6 @@
 //! Arbitrary bytes: nothing panics, spans are right, and the reader takes what serde_json takes.
 
+use crate::prefix::of;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed};
@@ -7,9 +8,9 @@ use serde::de::IgnoredAny;
 use wire::{Dialect, Edits, Framing, Operation, Tap, UsageStrip, first_element, read, target};
 
 /// The same cases at every run, and no files of failed ones.
-fn config() -> Config {
+pub(crate) fn config(cases: u32) -> Config {
     Config {
-        cases: 512,
+        cases,
         failure_persistence: None,
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: RngSeed::Fixed(20_261_121),
@@ -117,6 +118,7 @@ fn json() -> impl Strategy<Value = String> {
 
 fn everything(bytes: &[u8], cut: usize) {
     for operation in Operation::ALL {
+        of(operation, bytes, 1);
         for path in [None, Some("m")] {
             if let Ok(ask) = read(operation, path, bytes) {
                 let edits = Edits::plan(operation, &ask, "other", true, true);
@@ -135,7 +137,7 @@ fn everything(bytes: &[u8], cut: usize) {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(512))]
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in any::<prop::sample::Index>()) {

@@ -10,6 +10,7 @@ mod golden;
 mod hostile;
 mod list;
 mod pattern;
+mod prefix;
 mod read;
 mod strip;
 mod tap;
