@@ -21,6 +21,8 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug)]
 enum How {
     Product(Options),
+    /// Every answer tells everything, whatever the kind of its server.
+    Candid(Options),
     Queue(Pick),
     /// Prompts at least this long wait for a hit, in tokens.
     Seed(u32),
@@ -37,6 +39,7 @@ impl Policy {
         let mut all = vec![
             Policy { name: "product", how: How::Product(Options::default()) },
             Policy { name: "product ranked", how: How::Product(Options { ranked: true }) },
+            Policy { name: "product candid", how: How::Candid(Options::default()) },
             Policy { name: "round robin", how: How::Queue(Pick::RoundRobin) },
             Policy { name: "least connections", how: How::Queue(Pick::LeastConnections) },
             Policy { name: "priority FIFO", how: How::Queue(Pick::Priority) },
@@ -98,6 +101,7 @@ impl Policy {
     pub fn player(&self, machines: &[Machine], seed: u64) -> Box<dyn Player> {
         match self.how {
             How::Product(options) => Box::new(Blind::new(Product::new(machines, seed, options))),
+            How::Candid(options) => Box::new(Blind::candid(Product::new(machines, seed, options))),
             How::Queue(pick) => Box::new(Queue::new(pick)),
             How::Seed(threshold) => Box::new(Seed::new(threshold, machines.len())),
             How::Bound(rule) => Box::new(Bound::new(rule, seed, machines)),

@@ -152,3 +152,43 @@ impl Gaps {
         self.sorted.partition_point(|other| *other < gap)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The sorted copy says what the ring does.
+        #[test]
+        fn shares_are_those_of_the_last_gaps(
+            gaps in prop::collection::vec(prop_oneof![0.0..400.0f64, Just(f64::INFINITY)], 0..700),
+            idle in 0.0..300.0f64,
+            span in 0.1..100.0f64,
+        ) {
+            let mut known = Gaps::default();
+            gaps.iter().for_each(|gap| known.add(*gap));
+            let last = &gaps[gaps.len().saturating_sub(GAPS_MAX)..];
+            let longer = last.iter().filter(|gap| **gap >= idle).count() as f64;
+            let ended = last.iter().filter(|gap| **gap >= idle && **gap < idle + span).count() as f64;
+            prop_assert_eq!(known.share(idle, span), ended / (longer + 1.0));
+        }
+    }
+
+    #[test]
+    fn who_stays_away_counts_as_gone() {
+        let mut returns = Returns::new(true);
+        for session in 0..200u64 {
+            returns.leave(session, Ending::Tool, session as f64 * 10.0);
+            if session % 2 == 0 {
+                returns.arrive(session, session as f64 * 10.0 + 4.0);
+            }
+        }
+        assert_eq!(returns.ending(199), Ending::Tool);
+        let (soon, late) =
+            (returns.within(0.0, 60.0, Ending::Tool), returns.within(10.0, 60.0, Ending::Tool));
+        assert!((0.5..1.0).contains(&soon) && late == 0.0, "{soon} and {late}");
+        assert!(returns.hazard(3.0, Ending::Tool) > 0.2 && returns.hazard(10.0, Ending::Tool) == 0.0);
+    }
+}
