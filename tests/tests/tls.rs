@@ -39,8 +39,12 @@ impl Authority {
     }
 
     fn issue(&self, name: &str, until: i32) -> (Certificate, KeyPair) {
+        self.issue_for(name, 2020, until)
+    }
+
+    fn issue_for(&self, name: &str, from: i32, until: i32) -> (Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().expect("a key");
         (params.signed_by(&key, &self.issuer).expect("signed"), key)
@@ -48,7 +52,11 @@ impl Authority {
 
     /// Writes a certificate for this machine and its key.
     fn write(&self, folder: &Path) -> TlsFiles {
-        let (certificate, key) = self.issue("127.0.0.1", 2099);
+        self.write_for(folder, 2020, 2099)
+    }
+
+    fn write_for(&self, folder: &Path, from: i32, until: i32) -> TlsFiles {
+        let (certificate, key) = self.issue_for("127.0.0.1", from, until);
         let files = TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
         fs::write(&files.cert, certificate.pem()).expect("written");
         fs::write(&files.key, key.serialize_pem()).expect("written");
@@ -218,6 +226,37 @@ async fn certificates_that_cannot_be_used_are_named_at_start() {
         let error = app::start(settings).await.expect_err(what).to_string();
         assert!(error.contains(says) && !error.contains("c2Vjcm"), "{what}: {error}");
     }
+}
+
+/// One that every client refuses serves, as its successor may come any moment; but that it is refused is told.
+#[test]
+fn a_certificate_out_of_date_is_told_with_its_date() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let shown = |path: &Path| path.to_str().expect("a plain path").to_owned();
+    let snapshot = folder.path().join("snapshot.json");
+    fs::write(&snapshot, "{}").expect("written");
+    let start = |(from, until)| {
+        let files = Authority::new().write_for(folder.path(), from, until);
+        let (snapshot, state) = (shown(&snapshot), shown(folder.path()));
+        let (cert, key) = (shown(&files.cert), shown(&files.key));
+        let files = ["--snapshot", &snapshot, "--state-dir", &state, "--tls-cert", &cert, "--tls-key", &key];
+        let places = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let process = Process::start("llmb-data", &[&files[..], &places].concat(), &[]);
+        let _ = process.line("its address", |line| line.contains("data plane serves"));
+        let said = process.said();
+        assert_eq!(process.terminate().code(), Some(0));
+        said
+    };
+    for (dates, says) in [
+        ((2020, 2021), "it expired at Fri, 01 Jan 2021 00:00:00 GMT"),
+        ((2098, 2099), "it is not valid before Wed, 01 Jan 2098 00:00:00 GMT"),
+    ] {
+        let said = start(dates);
+        let told = said.lines().find(|line| line.contains("clients will refuse the certificate"));
+        assert!(told.is_some_and(|line| line.contains(says) && line.contains("cert.pem")), "{said}");
+    }
+    let said = start((2020, 2099));
+    assert!(!said.contains("refuse the certificate"), "{said}");
 }
 
 #[test]

@@ -9,9 +9,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ServerConfig,
+    CertificateError, Error, RootCertStore, ServerConfig,
+    client::verify_server_cert_signed_by_trust_anchor,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
 };
 use tokio::{
     io::AsyncWriteExt as _,
@@ -142,6 +144,7 @@ fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     if chain.is_empty() {
         return Err(cert("it holds no certificate in PEM".to_owned()));
     }
+    let refused = chain.iter().find_map(dated);
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| TlsError::Key { path: files.key.clone(), what: error.to_string() })?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -155,5 +158,31 @@ fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             what: error.to_string(),
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if let Some(what) = refused {
+        tracing::warn!(cert = %files.cert.display(), "clients will refuse the certificate: {what}");
+    }
     Ok(Arc::new(config))
+}
+
+/// Why nobody takes a certificate now, where its dates are the reason.
+fn dated(certificate: &CertificateDer<'_>) -> Option<String> {
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    // Nobody vouches for it here: its dates are looked at before that shows.
+    let nobody = RootCertStore::empty();
+    let judged =
+        verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], UnixTime::now(), algorithms);
+    match judged {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(format!("it expired at {}", date(not_after)))
+        }
+        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+            Some(format!("it is not valid before {}", date(not_before)))
+        }
+        _ => None,
+    }
+}
+
+fn date(at: UnixTime) -> httpdate::HttpDate {
+    (SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_secs())).into()
 }
