@@ -6,11 +6,12 @@ mod rig;
 
 use std::net::SocketAddr;
 
+use controlplane::app::{self, Settings};
 use proto::v1::{self, Health};
 use rig::{
-    Fake, backend, manage,
+    DEADLINE, Fake, backend, manage,
     process::{Process, command},
-    start, within,
+    settings, start, within,
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
@@ -60,6 +61,40 @@ async fn hostile_servers_are_nothing_in_words_and_in_time() {
         assert_eq!(status.health(), Health::Unhealthy, "{want}");
         assert!(status.reason.contains(want), "{want}: {}", status.reason);
     }
+    running.stop().await;
+}
+
+/// Ten that take connections and never answer: each is asked beside the others, and who answers is asked on and on.
+#[tokio::test]
+async fn servers_that_swallow_probes_delay_no_other() {
+    const HOLES: usize = 10;
+    const MORE: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let patient = Settings { probe_timeout: 10 * DEADLINE, ..settings(dir.path()) };
+    let running = within("start", app::start(patient)).await.unwrap();
+    let mut client = manage(running.addr).await;
+    let mut add = async |name: &str, url: &str| {
+        let request = v1::CreateBackendRequest { backend: Some(backend(name, url)) };
+        within("a backend", client.create_backend(request)).await.unwrap();
+    };
+    for hole in 0..HOLES {
+        add(&format!("hole-{hole}"), &raw(Vec::new(), false).await).await;
+    }
+    let good = Fake::openai(&["m"]).await;
+    add("good", &good.url()).await;
+    let probes = || good.seen().iter().filter(|(label, _)| label == "GET /v1/models").count();
+    within("probe after probe", async {
+        while probes() < MORE {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let listed = client.list_backends(v1::ListBackendsRequest::default()).await.unwrap().into_inner();
+    let health = |of: Health| {
+        let rows = listed.backends.iter().filter_map(|backend| backend.status.as_ref());
+        rows.filter(|status| status.health() == of).count()
+    };
+    assert_eq!((health(Health::Healthy), health(Health::Unspecified)), (1, HOLES), "each is asked still");
     running.stop().await;
 }
 

@@ -11,6 +11,8 @@ use crate::{config::Backend, deadline::Deadlines};
 pub const CANDIDATES_MAX: usize = 1024;
 /// Models named in the hint of an unknown name.
 const HINT_MAX: usize = 8;
+/// Names of one list that are looked at.
+const LIST_MAX: usize = 16;
 
 /// How bytes travel to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,9 +223,27 @@ impl Table {
     /// An exact route comes first, then the name as served, then the patterns in their order; the first of these that
     /// matches decides. Names without a tag stand for `:latest`, as Ollama's do.
     ///
+    /// Of a list of names with commas the first that leads to anyone decides, unless the whole is a name itself.
+    ///
     /// # Errors
-    /// [`NoRoute`].
+    /// [`NoRoute`], of a list that of the whole.
     pub fn candidates(&self, requested: &str, dialect: Dialect) -> Result<Found, NoRoute> {
+        if requested.contains(',') && !self.names(requested) {
+            let mut parts =
+                requested.split(',').map(str::trim).filter(|part| !part.is_empty()).take(LIST_MAX);
+            if let Some(found) = parts.find_map(|part| self.lead(part, dialect).ok()) {
+                return Ok(found);
+            }
+        }
+        self.lead(requested, dialect)
+    }
+
+    /// Whether a route or a backend has exactly this name.
+    fn names(&self, requested: &str) -> bool {
+        self.exact.contains_key(requested) || self.served.contains_key(untagged(requested))
+    }
+
+    fn lead(&self, requested: &str, dialect: Dialect) -> Result<Found, NoRoute> {
         let (found, rule) = self.find(requested);
         if found.is_empty() {
             return Err(NoRoute::Unknown { hint: self.hint(rule) });

@@ -309,3 +309,39 @@ async fn connection(
         tracing::debug!(%error, %peer, "a client's connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_told_by_credential_or_peer_and_never_by_a_forwarded_address() {
+        let snapshot = Snapshot::empty(1);
+        let dispatch = Dispatch::new(1, snapshot.fleet.clone());
+        let wait = Duration::from_secs(1);
+        let limits = Limits {
+            body_bytes_max: 1,
+            bodies_bytes_max: 1,
+            queue_wait: wait,
+            stream_wait: wait,
+            head_wait: wait,
+            piece_wait: wait,
+        };
+        let shared = Shared::new(snapshot, dispatch, limits, "00000000".to_owned());
+        let key = |peer: [u8; 4], headers: &[(&'static str, &'static str)]| {
+            let header = |(name, value): &(&'static str, &'static str)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            };
+            shared.key(&headers.iter().map(header).collect(), IpAddr::from(peer))
+        };
+        let (one, two) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+        for name in ["x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "via"] {
+            assert_eq!(key(one, &[(name, "10.0.0.2")]), key(one, &[]), "{name}");
+        }
+        assert_ne!(key(one, &[]), key(two, &[]));
+        let (a, b) = (("authorization", "Bearer a"), ("x-api-key", "b"));
+        assert_eq!(key(one, &[a, ("x-forwarded-for", "10.0.0.9")]), key(two, &[a]));
+        assert_ne!(key(one, &[a]), key(one, &[b]));
+        assert_eq!(key(one, &[("authorization", "")]), key(one, &[]), "an empty one is none");
+    }
+}
