@@ -1,14 +1,14 @@
 //! The deadlines of one exchange with a backend, watched by one timer that is set anew only when it fires.
 
 use std::{
-    cell::Cell,
     fmt,
     pin::Pin,
-    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use hyper::rt::Timer;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Tokens a second at which a prompt is taken to be read where nothing is measured.
@@ -145,14 +145,15 @@ fn seconds(of: Duration) -> String {
 }
 
 /// The one timer of a client's connection, whatever is waited for: made when something must be, kept from request to
-/// request, and set anew only when it fires or would fire much too late.
-#[derive(Debug, Default)]
-pub struct Alarm(Option<Pin<Box<Sleep>>>);
+/// request, and set anew only when it fires or would fire much too late. All who wait on it do so in one task.
+#[derive(Clone, Debug, Default)]
+pub struct Alarm(Arc<Mutex<Option<Pin<Box<Sleep>>>>>);
 
 impl Alarm {
     /// Ready when `due` has passed, and no later than `slack` after it.
-    pub fn poll(&mut self, cx: &mut Context<'_>, due: Instant, slack: Duration) -> Poll<()> {
-        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+    pub fn poll(&self, cx: &mut Context<'_>, due: Instant, slack: Duration) -> Poll<()> {
+        let mut timer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due + slack {
             timer.as_mut().reset(due);
         }
@@ -166,26 +167,34 @@ impl Alarm {
     }
 }
 
-/// Where the alarm of a connection is while nothing is waited for.
-#[derive(Clone, Default)]
-pub struct Home(Rc<Cell<Alarm>>);
-
-impl Home {
-    /// The alarm; a second taker gets one of its own.
-    #[must_use]
-    pub fn take(&self) -> Alarm {
-        self.0.take()
+/// What hyper itself waits for: the head of the next request.
+impl Timer for Alarm {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.sleep_until(self.now() + duration)
     }
 
-    /// Takes it back.
-    pub fn set(&self, alarm: Alarm) {
-        self.0.set(alarm);
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Wait { alarm: self.clone(), due: deadline.into() })
+    }
+
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into()
     }
 }
 
-impl fmt::Debug for Home {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Home").finish_non_exhaustive()
+/// Something that hyper waits for.
+struct Wait {
+    alarm: Alarm,
+    due: Instant,
+}
+
+impl hyper::rt::Sleep for Wait {}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.alarm.poll(cx, self.due, Duration::ZERO)
     }
 }
 
@@ -198,21 +207,13 @@ pub struct Watch {
     /// When the last bytes came; none before the first content.
     heard: Option<Instant>,
     alarm: Alarm,
-    home: Home,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.home.set(std::mem::take(&mut self.alarm));
-    }
 }
 
 impl Watch {
-    /// An exchange that begins now; its alarm is lent from `home`.
+    /// An exchange that begins now.
     #[must_use]
-    pub fn new(time: Time, burden: &Burden, home: Home) -> Self {
-        let alarm = home.take();
-        Self { time, sent: Instant::now(), extra: burden.extra(), heard: None, alarm, home }
+    pub fn new(time: Time, burden: &Burden, alarm: Alarm) -> Self {
+        Self { time, sent: Instant::now(), extra: burden.extra(), heard: None, alarm }
     }
 
     /// Bytes came, the first content or what follows it.

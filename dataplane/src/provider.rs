@@ -117,7 +117,8 @@ fn named(connection: Option<&HeaderValue>, name: &HeaderName) -> bool {
 
 /// The headers to send to `backend` for a client's request of `dialect`.
 pub fn request_headers(client: &HeaderMap, backend: &Backend, dialect: Dialect) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(client.len() + 3);
+    // The connection keeps this map for the head of the answer, which then has room for what we add to it.
+    let mut headers = HeaderMap::with_capacity(client.len() + 3 + ANSWER_ADDED);
     let connection = client.get(header::CONNECTION);
     for (name, value) in client {
         if !request_stays(name.as_str()) && !named(connection, name) {

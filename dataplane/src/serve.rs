@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     config::Snapshot,
-    deadline::Home,
+    deadline::Alarm,
     dispatch::Dispatch,
     provider,
     report::Report,
@@ -270,13 +270,14 @@ async fn connection(
     mut stop: watch::Receiver<Phase>,
 ) {
     let head_wait = worker.shared.limits.head_wait;
-    let alarm = Home::default();
+    let alarm = Alarm::default();
+    let timer = alarm.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (worker, alarm) = (worker.clone(), alarm.clone());
         async move { Ok::<Response<Body>, Infallible>(target::answer(&worker, request, peer.ip(), alarm).await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(timer)
         .header_read_timeout(head_wait)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)

@@ -13,7 +13,7 @@ fn deadlines() -> Deadlines {
 }
 
 fn watch(burden: &Burden) -> Watch {
-    Watch::new(Time { deadlines: deadlines(), began: Instant::now() }, burden, Home::default())
+    Watch::new(Time { deadlines: deadlines(), began: Instant::now() }, burden, Alarm::default())
 }
 
 /// When the next deadline passes from now, and which.
@@ -77,7 +77,7 @@ async fn an_early_timer_is_believed_only_when_its_time_has_come() {
 async fn the_total_ends_a_lively_answer_and_counts_over_all_tries() {
     let began = Instant::now();
     tokio::time::advance(secs(50)).await;
-    let mut watch = Watch::new(Time { deadlines: deadlines(), began }, &Burden::default(), Home::default());
+    let mut watch = Watch::new(Time { deadlines: deadlines(), began }, &Burden::default(), Alarm::default());
     for _ in 0..3 {
         watch.heard();
         quiet(&mut watch, secs(3)).await;
@@ -96,6 +96,39 @@ async fn a_server_lives_that_was_heard_lately() {
     tokio::time::advance(secs(1)).await;
     assert!(!watch.lives(Some(at)));
     assert!(!watch.lives(None));
+}
+
+/// What hyper waits on for the head of a request.
+fn head(alarm: &Alarm, within: u64) -> Wait {
+    Wait { alarm: alarm.clone(), due: Instant::now() + secs(within) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hyper_waits_on_the_same_alarm() {
+    let alarm = Alarm::default();
+    let began = Instant::now();
+    let mut first = head(&alarm, 15);
+    assert!(tokio::time::timeout(secs(14), &mut first).await.is_err());
+    let mut watch =
+        Watch::new(Time { deadlines: deadlines(), began: Instant::now() }, &Burden::default(), alarm.clone());
+    drop(first);
+    // The alarm that was set for the head rings meanwhile.
+    quiet(&mut watch, secs(9)).await;
+    drop(watch);
+    let idle = Instant::now();
+    head(&alarm, 15).await;
+    assert_eq!(secs((idle.elapsed().as_millis() as u64 + 500) / 1000), secs(15));
+    // Two at once, the later one asked first.
+    let both = Instant::now();
+    let (mut late, mut soon) = (head(&alarm, 8), head(&alarm, 3));
+    let rang = poll_fn(|cx| match (Pin::new(&mut late).poll(cx), Pin::new(&mut soon).poll(cx)) {
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+        rang => Poll::Ready(rang),
+    });
+    assert_eq!(rang.await, (Poll::Pending, Poll::Ready(())));
+    late.await;
+    assert_eq!(secs((both.elapsed().as_millis() as u64 + 500) / 1000), secs(8));
+    assert!(began.elapsed() > secs(14 + 9 + 15 + 8 - 1));
 }
 
 #[test]

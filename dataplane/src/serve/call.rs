@@ -107,9 +107,8 @@ async fn serve(
 ) -> Result<Response<Body>, Fault> {
     let (head, body) = request.into_parts();
     let shared = &worker.shared;
-    let mut alarm = inquiry.alarm.take();
-    let (body, held) = intake::read(&head.headers, body, &shared.limits, &shared.budget, &mut alarm).await?;
-    inquiry.alarm.set(alarm);
+    let (body, held) =
+        intake::read(&head.headers, body, &shared.limits, &shared.budget, &inquiry.alarm).await?;
     let ask = wire::read(operation, model.as_deref(), &body)
         .map_err(|refused| Fault::BadRequest { message: refused.to_string() })?;
     let framing = wire::framing(operation, ask.stream, head.uri.query());

@@ -33,7 +33,7 @@ pub async fn read(
     mut body: Incoming,
     limits: &Limits,
     budget: &Budget,
-    alarm: &mut Alarm,
+    alarm: &Alarm,
 ) -> Result<(Bytes, Held), Fault> {
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut held = Held::of(told);
@@ -118,7 +118,7 @@ async fn collect(
     limits: &Limits,
     budget: &Budget,
     held: &mut Held,
-    alarm: &mut Alarm,
+    alarm: &Alarm,
 ) -> Result<Bytes, Refused> {
     let bytes_max = limits.body_bytes_max;
     let too_large = || Refused::from(Fault::TooLarge { limit_bytes: bytes_max as u64 });
@@ -167,7 +167,7 @@ struct Late;
 type Piece = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 /// The next piece, which must come by `due`.
-async fn next(body: &mut Incoming, alarm: &mut Alarm, due: Instant) -> Result<Piece, Late> {
+async fn next(body: &mut Incoming, alarm: &Alarm, due: Instant) -> Result<Piece, Late> {
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
         Poll::Ready(piece) => Poll::Ready(Ok(piece)),
         Poll::Pending => alarm.poll(cx, due, Duration::ZERO).map(|()| Err(Late)),

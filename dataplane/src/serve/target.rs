@@ -9,7 +9,7 @@ use sched::TicketId;
 use wire::{Dialect, Fault, Target};
 
 use super::{Body, RequestId, Worker, call, local};
-use crate::deadline::Home;
+use crate::deadline::Alarm;
 
 const SERVER: HeaderValue = HeaderValue::from_static(concat!("llm-balancer/", env!("CARGO_PKG_VERSION")));
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-llmb-request-id");
@@ -29,7 +29,7 @@ pub struct Inquiry {
     /// Its number in the scheduling core, once it has one.
     pub ticket: Cell<Option<TicketId>>,
     /// Of its connection.
-    pub alarm: Home,
+    pub alarm: Alarm,
 }
 
 /// Answers one request.
@@ -39,7 +39,7 @@ pub async fn answer(
     worker: &Rc<Worker>,
     request: Request<Incoming>,
     peer: IpAddr,
-    alarm: Home,
+    alarm: Alarm,
 ) -> Response<Body> {
     let shared = &worker.shared;
     let inquiry = Rc::new(Inquiry {

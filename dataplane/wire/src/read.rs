@@ -102,9 +102,7 @@ impl ReadFault {
 /// Bodies that are not a JSON object in UTF-8, are nested deeper than 128, name no usable model, give a
 /// member twice that decides routing, or lack the member that makes the request.
 pub fn read(operation: Operation, path_model: Option<&str>, body: &[u8]) -> Result<Ask, ReadFault> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        ReadFault::new("body", format!("is not UTF-8 from byte {} on", error.valid_up_to()))
-    })?;
+    let text = simdutf8::basic::from_utf8(body).map_err(|_| not_utf8(body))?;
     let mut draft = Draft::new(text);
     draft.members(operation).map_err(|stop| stop.fault(text))?;
     draft.finish(operation, path_model)
@@ -116,6 +114,12 @@ pub(crate) fn places(operation: Operation, text: &str) -> Places {
     // What was read before a fault stands.
     let _ = draft.members(operation);
     draft.places
+}
+
+/// Where the text breaks off, which the fast check does not tell.
+fn not_utf8(body: &[u8]) -> ReadFault {
+    let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+    ReadFault::new("body", format!("is not UTF-8 from byte {valid} on"))
 }
 
 /// Why reading stopped.

@@ -5,8 +5,8 @@ mod lane;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use lane::string_end;
-pub(crate) use lane::{before_backslash, plain_run};
+pub(crate) use lane::before_backslash;
+use lane::{Block, ends, string_end};
 
 /// Objects and arrays inside each other at most.
 pub(crate) const DEPTH_MAX: u32 = 128;
@@ -124,34 +124,64 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads a string.
+    #[inline]
     pub(crate) fn text(&mut self) -> Result<Text<'a>, Bad> {
         if self.next_byte() != Some(b'"') {
             return Err(self.bad("expected a string"));
         }
         let all = self.text.as_bytes();
         let start = self.at;
-        if self.known {
-            return self.known_text(start);
+        // Keys and most values are short and without escapes.
+        if let Some(lane) = all.get(start + 1..).and_then(<[u8]>::first_chunk::<16>) {
+            let ends = ends(lane);
+            let end = start + 1 + ends.trailing_zeros() as usize;
+            if ends != 0 && all.get(end) == Some(&b'"') {
+                self.at = end + 1;
+                let raw = &self.text[start + 1..end];
+                return Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64, escaped: false });
+            }
         }
+        if self.known { self.known_text(start) } else { self.long_text() }
+    }
+
+    /// Reads a string of any length, at whose first quote the cursor stands.
+    fn long_text(&mut self) -> Result<Text<'a>, Bad> {
+        let all = self.text.as_bytes();
+        let start = self.at;
         let mut at = start + 1;
         // Bytes of escapes beyond those that they stand for.
         let mut spare = 0;
-        loop {
-            at += plain_run(&all[at..]);
-            match all.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') if all.get(at + 1).is_some_and(|&byte| SHORT_ESCAPE[usize::from(byte)]) => {
-                    at += 2;
-                    spare += 1;
-                }
-                byte => {
-                    self.at = at;
-                    match byte {
-                        Some(b'\\') => spare += 6 - self.unicode()?,
-                        Some(_) => return Err(self.bad("control character in a string")),
-                        None => return Err(self.bad("unexpected end inside a string")),
+        'text: loop {
+            // Once a block is looked through, all its escapes are known: most prompts have one every few words.
+            let Block { mut ends, bytes } = Block::of(&all[at..]);
+            let base = at;
+            at += bytes;
+            while ends != 0 {
+                let end = base + ends.trailing_zeros() as usize;
+                match all.get(end) {
+                    Some(b'"') => {
+                        at = end;
+                        break 'text;
                     }
-                    at = self.at;
+                    Some(b'\\') if all.get(end + 1).is_some_and(|&byte| SHORT_ESCAPE[usize::from(byte)]) => {
+                        spare += 1;
+                        let passed = end + 2 - base;
+                        if passed >= bytes {
+                            at = end + 2;
+                            break;
+                        }
+                        ends &= u32::MAX << passed;
+                    }
+                    byte => {
+                        self.at = end;
+                        match byte {
+                            Some(b'\\') => spare += 6 - self.unicode()?,
+                            Some(_) => return Err(self.bad("control character in a string")),
+                            None => return Err(self.bad("unexpected end inside a string")),
+                        }
+                        at = self.at;
+                        break;
+                    }
                 }
             }
         }
@@ -351,3 +381,6 @@ const SHORT_ESCAPE: [bool; 256] = {
     }
     short
 };
+
+#[cfg(test)]
+mod tests;

@@ -180,6 +180,12 @@ impl Tap {
         self.framing == Framing::Whole || matches!(self.cut, Some(Cut::Whole(_)))
     }
 
+    /// Whether the whole answer is known to be no error, so that [`first_element`](crate::first_element) need not be
+    /// asked. False says nothing.
+    pub fn harmless(&self) -> bool {
+        matches!(&self.cut, Some(Cut::Whole(whole)) if whole.harmless())
+    }
+
     /// Whether an element of a stream has been seen that is no JSON: no client reads on behind one.
     pub fn malformed(&self) -> bool {
         self.state.malformed

@@ -1,4 +1,4 @@
-//! Strings, sixteen bytes at a time.
+//! Strings, many bytes at a time.
 
 use wide::u8x16;
 
@@ -6,19 +6,32 @@ const QUOTE: u8x16 = u8x16::new([b'"'; 16]);
 const BACKSLASH: u8x16 = u8x16::new([b'\\'; 16]);
 const LAST_CONTROL: u8x16 = u8x16::new([0x1f; 16]);
 
-/// Bytes before the first quote, backslash or control character, sixteen at a time.
-pub(crate) fn plain_run(bytes: &[u8]) -> usize {
-    let (lanes, tail) = bytes.as_chunks::<16>();
-    for (index, lane) in lanes.iter().enumerate() {
-        let lane = u8x16::new(*lane);
-        let control = lane.min(LAST_CONTROL).simd_eq(lane);
-        let hits = (lane.simd_eq(QUOTE) | lane.simd_eq(BACKSLASH) | control).to_bitmask();
-        if hits != 0 {
-            return index * 16 + hits.trailing_zeros() as usize;
+/// Some bytes of a string, looked through at once.
+pub(super) struct Block {
+    /// Where a quote, a backslash or a control character stands, a bit each; behind the last byte where the text ends.
+    pub(super) ends: u32,
+    /// How many.
+    pub(super) bytes: usize,
+}
+
+impl Block {
+    /// The next 32 bytes, or the one run before what ends it where fewer are left.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        if let Some((block, _)) = bytes.split_first_chunk::<32>() {
+            let (lanes, _) = block.as_chunks::<16>();
+            return Block { ends: ends(&lanes[0]) | ends(&lanes[1]) << 16, bytes: 32 };
         }
+        let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+        let run = bytes.iter().position(ends).unwrap_or(bytes.len());
+        Block { ends: 1 << run, bytes: run }
     }
-    let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
-    bytes.len() - tail.len() + tail.iter().position(ends).unwrap_or(tail.len())
+}
+
+/// Which of sixteen bytes are a quote, a backslash or a control character.
+pub(super) fn ends(lane: &[u8; 16]) -> u32 {
+    let lane = u8x16::new(*lane);
+    let control = lane.min(LAST_CONTROL).simd_eq(lane);
+    (lane.simd_eq(QUOTE) | lane.simd_eq(BACKSLASH) | control).to_bitmask()
 }
 
 /// Where a string ends that has been read before, and whether it holds escapes; `bytes` begin behind its first quote.
@@ -85,7 +98,19 @@ pub(crate) fn before_backslash(bytes: &[u8; 16]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{plain_run, string_end};
+    use super::{Block, string_end};
+
+    /// Bytes before the first that ends a run, a block after another.
+    fn plain_run(bytes: &[u8]) -> usize {
+        let mut at = 0;
+        loop {
+            let block = Block::of(&bytes[at..]);
+            if block.ends != 0 {
+                return at + block.ends.trailing_zeros() as usize;
+            }
+            at += block.bytes;
+        }
+    }
 
     #[test]
     fn every_byte_at_every_place() {

@@ -30,6 +30,15 @@ pub(super) struct Whole {
     leaf: Option<Leaf>,
     value: Vec<u8>,
     complete: bool,
+    harmless: bool,
+}
+
+/// What the strict pass finds.
+#[derive(Default)]
+struct Seen<'a> {
+    leaves: Vec<(&'static str, &'a str)>,
+    /// It may be an error.
+    suspect: bool,
 }
 
 impl Whole {
@@ -46,6 +55,7 @@ impl Whole {
             leaf: None,
             value: Vec::new(),
             complete: false,
+            harmless: false,
         }
     }
 
@@ -54,10 +64,22 @@ impl Whole {
         self.complete
     }
 
+    /// Whether all of it was read at once and nothing in it says that it is an error.
+    pub(super) fn harmless(&self) -> bool {
+        self.harmless
+    }
+
     /// Takes a chunk; `found` gets each captured key and value.
     pub(super) fn feed(&mut self, chunk: &[u8], mut found: impl FnMut(&'static str, &str)) {
-        if self.depth == 0 && !self.complete && self.at_once(chunk, &mut found) {
+        if self.depth == 0
+            && !self.complete
+            && let Some(seen) = self.at_once(chunk)
+        {
+            for (key, value) in seen.leaves {
+                found(key, value);
+            }
             self.complete = true;
+            self.harmless = !seen.suspect;
             return;
         }
         let mut at = 0;
@@ -79,51 +101,49 @@ impl Whole {
 
     /// The whole of a short answer in its first chunk, as most come: one strict pass, at a fraction of the cost. What
     /// does not pass is left to the walk that bears everything.
-    fn at_once(&self, chunk: &[u8], found: &mut impl FnMut(&'static str, &str)) -> bool {
+    fn at_once<'a>(&self, chunk: &'a [u8]) -> Option<Seen<'a>> {
         let chunk = chunk.trim_ascii();
         if !chunk.starts_with(b"{") || !chunk.ends_with(b"}") {
-            return false;
+            return None;
         }
-        let Ok(text) = std::str::from_utf8(chunk) else { return false };
-        let mut leaves = Vec::new();
+        let text = simdutf8::basic::from_utf8(chunk).ok()?;
+        let mut seen = Seen::default();
         let mut scan = Scan::new(text);
-        if self.object(&mut scan, 1, &mut leaves).is_err() || scan.end().is_err() {
-            return false;
-        }
-        for (key, value) in leaves {
-            found(key, value);
-        }
-        true
+        self.object(&mut scan, 1, &mut seen).ok()?;
+        scan.end().ok()?;
+        Some(seen)
     }
 
-    fn object<'a>(
-        &self,
-        scan: &mut Scan<'a>,
-        depth: u32,
-        leaves: &mut Vec<(&'static str, &'a str)>,
-    ) -> Result<(), Bad> {
+    fn object<'a>(&self, scan: &mut Scan<'a>, depth: u32, seen: &mut Seen<'a>) -> Result<(), Bad> {
         scan.object(|scan, key| {
-            let leaf = self.leaves.iter().find(|(at, name)| *at == depth && *name == key.raw);
-            let Some((_, name)) = leaf else { return self.value(scan, depth, leaves) };
-            let span = scan.skip()?;
-            if span.len() <= VALUE_BYTES_MAX {
-                leaves.push((*name, scan.slice(&span)));
+            scan.peek()?;
+            let start = scan.at();
+            match self.leaves.iter().find(|(at, name)| *at == depth && *name == key.raw) {
+                None => self.value(scan, depth, seen)?,
+                Some((_, name)) => {
+                    let span = scan.skip()?;
+                    if span.len() <= VALUE_BYTES_MAX {
+                        seen.leaves.push((*name, scan.slice(&span)));
+                    }
+                }
+            }
+            if depth == 1 {
+                seen.suspect |= match key.raw {
+                    "error" => true,
+                    "type" | "object" => scan.slice(&(start..scan.at())) == "\"error\"",
+                    _ => false,
+                };
             }
             Ok(())
         })?;
         Ok(())
     }
 
-    fn value<'a>(
-        &self,
-        scan: &mut Scan<'a>,
-        depth: u32,
-        leaves: &mut Vec<(&'static str, &'a str)>,
-    ) -> Result<(), Bad> {
+    fn value<'a>(&self, scan: &mut Scan<'a>, depth: u32, seen: &mut Seen<'a>) -> Result<(), Bad> {
         match scan.peek()? {
-            Peek::Object if depth < KEY_DEPTH_MAX => self.object(scan, depth + 1, leaves),
+            Peek::Object if depth < KEY_DEPTH_MAX => self.object(scan, depth + 1, seen),
             Peek::Array if depth < KEY_DEPTH_MAX => {
-                scan.array(|scan| self.value(scan, depth + 1, leaves)).map(|_| ())
+                scan.array(|scan| self.value(scan, depth + 1, seen)).map(|_| ())
             }
             _ => scan.pass(),
         }

@@ -1,10 +1,16 @@
 //! An error that comes first with status 200 is told from content as early as the bytes allow.
 
 use crate::golden::{answer, answers};
-use wire::{First, Framing, Operation, first_element};
+use wire::{First, Framing, Operation, Tap, first_element};
 
 fn error(status: u16, message: &str) -> First {
     First::Error { status, message: message.to_owned() }
+}
+
+fn harmless(body: &str) -> bool {
+    let mut tap = Tap::new(Operation::Chat, Framing::Whole);
+    tap.feed(body.as_bytes());
+    tap.harmless()
 }
 
 #[test]
@@ -49,6 +55,15 @@ fn first_elements() {
     ];
     for (body, expected) in whole {
         assert_eq!(first_element(Operation::Chat, Framing::Whole, body.as_bytes()), expected, "{body}");
+        assert!(!harmless(body) || !matches!(expected, First::Error { .. }), "{body}");
+    }
+    for body in [r#"{"type":"message","id":"m"}"#, r#" {"object":"list","data":[{"error":"inside"}]}"#, "{}"]
+    {
+        assert!(harmless(body), "{body}");
+    }
+    // Not all there, not at the start, or not JSON: nothing is known.
+    for body in ["", "  ", r#"{"id":"m""#, r#"{"id":01}"#, "[1]", "{}{}", "\u{feff}{}"] {
+        assert!(!harmless(body), "{body}");
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed};
 use serde::de::IgnoredAny;
-use wire::{Dialect, Edits, Framing, Operation, Tap, UsageStrip, first_element, read, target};
+use wire::{Dialect, Edits, First, Framing, Operation, Tap, UsageStrip, first_element, read, target};
 
 /// The same cases at every run, and no files of failed ones.
 pub(crate) fn config(cases: u32) -> Config {
@@ -92,6 +92,7 @@ fn json() -> impl Strategy<Value = String> {
         ".{0,12}".prop_map(|value| serde_json::Value::from(value).to_string()),
         Just("123456789012345678901234567890.5e-7".to_owned()),
         Just("\"\\u00fc\\ud83e\\udd99\\/\\n\"".to_owned()),
+        Just("\"error\"".to_owned()),
     ];
     leaf.prop_recursive(4, 48, 6, |inner| {
         let keys = prop::sample::select(vec![
@@ -106,6 +107,9 @@ fn json() -> impl Strategy<Value = String> {
             "options",
             "x y",
             "tools",
+            "error",
+            "type",
+            "object",
         ]);
         let member = (keys, inner.clone()).prop_map(|(key, value)| format!("\"{key}\" : {value}"));
         prop_oneof![
@@ -127,7 +131,10 @@ fn everything(bytes: &[u8], cut: usize) {
             }
         }
         for framing in FRAMINGS {
-            first_element(operation, framing, bytes);
+            let mut tap = Tap::new(operation, framing);
+            tap.feed(bytes);
+            let verdict = first_element(operation, framing, bytes);
+            assert!(!tap.harmless() || !matches!(verdict, First::Error { .. }), "{operation:?} {verdict:?}");
             let mut tap = Tap::new(operation, framing);
             tap.feed(&bytes[..cut]);
             tap.feed(&bytes[cut..]);
