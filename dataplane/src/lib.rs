@@ -12,3 +12,4 @@ mod report;
 pub mod route;
 mod serve;
 mod upstream;
+mod wake;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -20,6 +19,7 @@ use crate::{
     dispatch::Lease,
     serve::{RequestId, Shared},
     upstream::{Pool, Wire},
+    wake,
 };
 
 /// Why an answer is cut: the client's connection is aborted, so that nothing looks complete.
@@ -279,7 +279,7 @@ impl Relay {
                 self.cut(Outcome::Aborted, "the data plane stops".to_owned(), &fault);
                 continue;
             }
-            match Pin::new(&mut self.upstream).poll_frame(cx) {
+            match wake::poll_frame(&mut self.upstream, cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(chunk) = frame.into_data() {
                         self.watch.heard();

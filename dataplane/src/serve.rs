@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     thread,
     time::Duration,
 };
@@ -35,6 +35,7 @@ use crate::{
     provider,
     report::Report,
     upstream::{Pool, Tls},
+    wake::Gate,
 };
 
 pub mod admin;
@@ -286,8 +287,9 @@ async fn connection(
     let mut told = stop.clone();
     let mut stopped = std::pin::pin!(stopped(&mut stop));
     let mut listens = false;
+    let mut gate = Gate::default();
     let ended = poll_fn(|cx| {
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+        if let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(gate.waker(cx))) {
             return Poll::Ready(Some(ended));
         }
         // To listen for the end costs more than to see that it has not come; the waker of a task stays the same.

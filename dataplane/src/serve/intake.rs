@@ -1,6 +1,6 @@
 //! Reads a request body within its bounds, and undoes its compression.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     coding::{Coding, CodingError, Unpacking},
     deadline::Alarm,
+    wake,
 };
 
 /// Beyond the wait for a piece, the whole body may take as long as it would at this rate.
@@ -168,7 +169,7 @@ type Piece = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 /// The next piece, which must come by `due`.
 async fn next(body: &mut Incoming, alarm: &Alarm, due: Instant) -> Result<Piece, Late> {
-    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+    poll_fn(|cx| match wake::poll_frame(body, cx) {
         Poll::Ready(piece) => Poll::Ready(Ok(piece)),
         Poll::Pending => alarm.poll(cx, due, Duration::ZERO).map(|()| Err(Late)),
     })

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -24,7 +25,7 @@ use super::{
     UpstreamError,
     meter::{Metered, Room},
 };
-use crate::provider::Base;
+use crate::{provider::Base, wake::Gated};
 
 /// Authorities remembered at most; past that every connection reads its file again.
 const AUTHORITIES_MAX: usize = 256;
@@ -125,10 +126,11 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| UpstreamError::Connect(error.to_string()))?;
-    let task = tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
+    // Mapped, and not awaited in a block, which would have room for the connection twice.
+    let task = tokio::task::spawn_local(Gated::new(connection).map(|ended| {
+        if let Err(error) = ended {
             tracing::debug!(%error, "upstream connection ended");
         }
-    });
+    }));
     Ok((sender, task.abort_handle(), room))
 }

@@ -4,7 +4,6 @@ use std::{borrow::Cow, cell::Cell, future::poll_fn, pin::pin, task::Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, response::Parts};
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use sched::{Outcome, Span};
 use tokio::time::Instant;
@@ -24,6 +23,7 @@ use crate::{
     relay::{Passage, Relay, Start},
     route::Candidate,
     upstream::{UpstreamError, Wire},
+    wake,
 };
 
 /// Bytes of a stream held back in search of its first content.
@@ -251,7 +251,7 @@ async fn read_on(
             start.ended = true;
             return Ok(());
         }
-        match upstream.frame().await {
+        match poll_fn(|cx| wake::poll_frame(upstream, cx)).await {
             None => {
                 start.ended = true;
                 return Ok(());
