@@ -23,6 +23,9 @@ struct Args {
     /// Between two probes of a backend, such as 5s or 500ms.
     #[arg(long, env = "LLMB_PROBE_INTERVAL", default_value = "5s", value_parser = duration)]
     probe_interval: Duration,
+    /// For one question of a probe.
+    #[arg(long, env = "LLMB_PROBE_TIMEOUT", default_value = "2s", value_parser = duration)]
+    probe_timeout: Duration,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -81,7 +84,7 @@ async fn run(args: Args) -> Result<(), String> {
         insecure_listen: args.insecure_listen,
         state_dir: args.state_dir.unwrap_or(defaults.state_dir),
         probe_interval: args.probe_interval,
-        probe_timeout: defaults.probe_timeout,
+        probe_timeout: args.probe_timeout,
     };
     let running = app::start(settings).await.map_err(|error| error.to_string())?;
     tokio::select! {

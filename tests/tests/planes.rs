@@ -3,13 +3,12 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use llmsim::{Kind, Settings, Sim};
@@ -22,9 +21,15 @@ use tests::{
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
+/// Between two looks at something that comes by itself.
+const PACE: Duration = Duration::from_millis(10);
+/// A probe that comes late on a busy machine is answered all the same.
+const PROBE_TIMEOUT: &str = "60s";
+
 struct Planes {
     folder: tempfile::TempDir,
-    port: u16,
+    /// Of the control plane, the same after each start.
+    listen: String,
     control: Option<Process>,
     data: Option<Process>,
     url: String,
@@ -32,12 +37,9 @@ struct Planes {
 
 impl Planes {
     fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|bound| bound.local_addr())
-            .expect("a free port")
-            .port();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut planes = Self { folder, port, control: None, data: None, url: String::new() };
+        let listen = "127.0.0.1:0".to_owned();
+        let mut planes = Self { folder, listen, control: None, data: None, url: String::new() };
         planes.start_control();
         planes.start_data();
         planes
@@ -48,9 +50,14 @@ impl Planes {
     }
 
     fn start_control(&mut self) {
-        let (listen, store) = (format!("127.0.0.1:{}", self.port), self.store());
-        let args = ["--listen", &listen, "--state-dir", &store, "--probe-interval", "1s"];
-        self.control = Some(Process::start("llmb-control", &args, &[]));
+        let store = self.store();
+        let places = ["--listen", &self.listen, "--state-dir", &store];
+        let paces = ["--probe-interval", "1s", "--probe-timeout", PROBE_TIMEOUT];
+        let control = Process::start("llmb-control", &[places, paces].concat(), &[]);
+        // Nobody knocks before it listens: a port that nobody holds may answer with the knocking socket itself.
+        let line = control.line("its address", |line| line.contains("control plane runs"));
+        self.listen = field(&line, "addr");
+        self.control = Some(control);
     }
 
     fn start_data(&mut self) {
@@ -58,10 +65,8 @@ impl Planes {
     }
 
     fn start_data_in(&mut self, folder: &str) {
-        let (control, state) = (
-            format!("http://127.0.0.1:{}", self.port),
-            self.folder.path().join(folder).display().to_string(),
-        );
+        let (control, state) =
+            (format!("http://{}", self.listen), self.folder.path().join(folder).display().to_string());
         let args = ["--control", &control, "--state-dir", &state, "--listen", "127.0.0.1:0"];
         let data =
             Process::start("llmb-data", &[&args[..], &["--admin-listen", "127.0.0.1:0"]].concat(), &[]);
@@ -80,13 +85,20 @@ impl Planes {
     }
 
     async fn manage(&self) -> ManagementClient<Channel> {
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let began = Instant::now();
+        ManagementClient::connect(format!("http://{}", self.listen)).await.expect("it listens")
+    }
+
+    /// Looks at the status until `right` finds something in it.
+    async fn status<T>(&self, what: &str, right: impl Fn(v1::StatusResponse) -> Option<T>) -> T {
+        let mut manage = self.manage().await;
+        let (began, mut pace) = (Instant::now(), tokio::time::interval(PACE));
         loop {
-            match ManagementClient::connect(url.clone()).await {
-                Ok(client) => return client,
-                Err(error) => assert!(began.elapsed() < DEADLINE, "no management: {error}"),
+            let status = manage.status(v1::StatusRequest {}).await.expect("a status").into_inner();
+            match right(status.clone()) {
+                Some(found) => return found,
+                None => assert!(began.elapsed() < DEADLINE, "no {what}: {status:#?}\n{}", self.said()),
             }
+            pace.tick().await;
         }
     }
 
@@ -98,34 +110,23 @@ impl Planes {
 
     /// The one data plane, once `right` holds for it.
     async fn plane(&self, what: &str, right: impl Fn(&v1::DataPlane) -> bool) -> v1::DataPlane {
-        let mut manage = self.manage().await;
-        let began = Instant::now();
-        loop {
-            let status = manage.status(v1::StatusRequest {}).await.expect("a status").into_inner();
-            if let Some(plane) = status.data_planes.iter().find(|plane| right(plane)) {
-                return plane.clone();
-            }
-            assert!(began.elapsed() < DEADLINE, "{what} did not come: {status:#?}");
-        }
+        self.status(what, |status| status.data_planes.into_iter().find(&right)).await
     }
 
     /// Waits until the data plane has answered for the newest snapshot, which it then holds on its disk.
     async fn settled(&self) {
-        let mut manage = self.manage().await;
-        let began = Instant::now();
-        loop {
-            let status = manage.status(v1::StatusRequest {}).await.expect("a status").into_inner();
-            if status.data_planes.iter().any(|plane| plane.acked.is_some() && plane.acked == status.version) {
-                return;
-            }
-            assert!(began.elapsed() < DEADLINE, "no ack: {status:#?}");
-        }
+        let acked = |status: v1::StatusResponse| {
+            let newest = |plane: &v1::DataPlane| plane.acked.is_some() && plane.acked == status.version;
+            status.data_planes.iter().any(newest).then_some(())
+        };
+        self.status("ack of the newest snapshot", acked).await;
     }
 
     async fn serves(&self, model: &str) {
         let client = rig::client();
-        let began = Instant::now();
+        let (began, mut pace) = (Instant::now(), tokio::time::interval(PACE));
         loop {
+            pace.tick().await;
             let listed =
                 client.get(format!("{}/v1/models", self.url)).send().await.expect("a list").text().await;
             if listed.expect("text").contains(&format!("\"{model}\"")) {
@@ -190,9 +191,10 @@ impl Load {
 
     async fn more(&self, requests: u64) {
         let (began, before) = (Instant::now(), self.served.load(Ordering::Relaxed));
+        let mut pace = tokio::time::interval(PACE);
         while self.served.load(Ordering::Relaxed) < before + requests {
             assert!(began.elapsed() < DEADLINE, "requests are not served");
-            tokio::task::yield_now().await;
+            pace.tick().await;
         }
     }
 
