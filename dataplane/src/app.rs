@@ -54,8 +54,10 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Bytes of all request bodies that wait for an answer; at least one of the largest fits.
     pub bodies_bytes_max: usize,
-    /// A client has this long for a TLS handshake and for the head of a request; as long its connection may idle.
+    /// A client has this long for a TLS handshake, for its first request, and for the head of each from its first byte.
     pub head_wait: Duration,
+    /// A client's connection may idle for so long between two requests, at least `head_wait`.
+    pub idle_wait: Duration,
     /// A client has this long for each piece of a request body, and as long for the whole beyond what its size takes.
     pub piece_wait: Duration,
     /// Answers that run when it is told to stop have this long to end.
@@ -83,6 +85,7 @@ impl Default for Settings {
             body_bytes_max: 64 * 1024 * 1024,
             bodies_bytes_max: 1024 * 1024 * 1024,
             head_wait: Duration::from_secs(20),
+            idle_wait: Duration::from_secs(75),
             piece_wait: Duration::from_secs(30),
             grace: Duration::from_secs(30),
             doubt_after: DOUBT_AFTER,
@@ -217,6 +220,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         queue_wait: settings.queue_wait,
         stream_wait: settings.stream_wait,
         head_wait: settings.head_wait,
+        idle_wait: settings.idle_wait,
         piece_wait: settings.piece_wait,
     };
     let grace = settings.grace;

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::rt::Timer;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Tokens a second at which a prompt is taken to be read where nothing is measured.
@@ -164,37 +163,6 @@ impl Alarm {
             }
             timer.as_mut().reset(due);
         }
-    }
-}
-
-/// What hyper itself waits for: the head of the next request.
-impl Timer for Alarm {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        self.sleep_until(self.now() + duration)
-    }
-
-    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(Wait { alarm: self.clone(), due: deadline.into() })
-    }
-
-    fn now(&self) -> std::time::Instant {
-        Instant::now().into()
-    }
-}
-
-/// Something that hyper waits for.
-struct Wait {
-    alarm: Alarm,
-    due: Instant,
-}
-
-impl hyper::rt::Sleep for Wait {}
-
-impl Future for Wait {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.alarm.poll(cx, self.due, Duration::ZERO)
     }
 }
 

@@ -42,6 +42,7 @@ pub mod admin;
 mod body;
 mod budget;
 mod call;
+mod heads;
 mod id;
 mod intake;
 mod local;
@@ -50,6 +51,7 @@ mod target;
 
 pub use body::Body;
 use budget::Budget;
+use heads::{Bytes, Heads, Heard};
 pub use id::RequestId;
 pub use secure::{Secure, TlsError, TlsFiles};
 
@@ -86,8 +88,10 @@ pub struct Limits {
     pub queue_wait: Duration,
     /// A stream without content by then is begun with keep-alives.
     pub stream_wait: Duration,
-    /// For a TLS handshake, and for the head of a request; an idle connection is closed after it.
+    /// For a TLS handshake, and for the head of a request from its first byte, or from the first moment of a connection.
     pub head_wait: Duration,
+    /// Between two requests of a connection.
+    pub idle_wait: Duration,
     /// For each piece of a request body.
     pub piece_wait: Duration,
 }
@@ -270,19 +274,19 @@ async fn connection(
     worker: Rc<Worker>,
     mut stop: watch::Receiver<Phase>,
 ) {
-    let head_wait = worker.shared.limits.head_wait;
-    let alarm = Alarm::default();
-    let timer = alarm.clone();
+    let Limits { head_wait, idle_wait, .. } = worker.shared.limits;
+    let (alarm, bytes) = (Alarm::default(), Bytes::default());
+    let heads = Heads { alarm: alarm.clone(), head_wait, bytes: bytes.clone(), first: true.into() };
     let service = service_fn(move |request: Request<Incoming>| {
         let (worker, alarm) = (worker.clone(), alarm.clone());
         async move { Ok::<Response<Body>, Infallible>(target::answer(&worker, request, peer.ip(), alarm).await) }
     });
     let connection = http1::Builder::new()
-        .timer(timer)
-        .header_read_timeout(head_wait)
+        .timer(heads)
+        .header_read_timeout(idle_wait.max(head_wait))
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Heard { stream, bytes }), service);
     let mut connection = std::pin::pin!(connection);
     let mut told = stop.clone();
     let mut stopped = std::pin::pin!(stopped(&mut stop));
@@ -328,6 +332,7 @@ mod tests {
             queue_wait: wait,
             stream_wait: wait,
             head_wait: wait,
+            idle_wait: wait,
             piece_wait: wait,
         };
         let shared = Shared::new(snapshot, dispatch, limits, "00000000".to_owned());

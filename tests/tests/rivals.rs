@@ -10,7 +10,12 @@ use tests::{
     rig::{self, DEADLINE, Plane},
     script::{Reply, Script},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
 
 const SPOKEN: [Dialect; 3] = [Dialect::OpenaiChat, Dialect::AnthropicMessages, Dialect::OllamaNative];
 
@@ -131,6 +136,59 @@ async fn sixty_four_clients_keep_their_connections() {
     let settled = Instant::now() + Duration::from_secs(20);
     while plane.view().await["backends"][0]["busy"] != 0 {
         assert!(Instant::now() < settled, "slots are not back");
+    }
+    plane.stop().await;
+}
+
+/// A connection that idles is kept for longer than one whose head does not come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_are_kept_and_slow_heads_behind_them_are_not() {
+    const HEAD: Duration = Duration::from_millis(300);
+    let plane = Plane::start(&rig::snapshot(Vec::new()), |settings| {
+        settings.head_wait = HEAD;
+        settings.idle_wait = 6 * HEAD;
+    })
+    .await;
+    let connect = async || {
+        TcpStream::connect(plane.url.trim_start_matches("http://")).await.expect("the data plane listens")
+    };
+    let request = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    // What is sent, and how long the connection lasts: silence on a new one, after an answer, and half a head there.
+    for (sent, least, what) in [
+        (vec![], HEAD, "a connection without a request"),
+        (vec![request], 6 * HEAD, "an idle one"),
+        (vec![request, request], 6 * HEAD, "an idle one after two"),
+        (vec![request, "GET /healthz HTTP/1.1\r\n"], HEAD, "half a head"),
+    ] {
+        let mut stream = connect().await;
+        let mut buffer = vec![0; 4096];
+        for piece in &sent {
+            stream.write_all(piece.as_bytes()).await.expect("it reads");
+            if piece.ends_with("\r\n\r\n") {
+                let read =
+                    timeout(DEADLINE, stream.read(&mut buffer)).await.expect("in time").expect("an answer");
+                assert!(buffer[..read].starts_with(b"HTTP/1.1 200"), "{what}");
+            }
+        }
+        let began = Instant::now();
+        let end = timeout(DEADLINE, stream.read(&mut buffer)).await.expect("it is closed");
+        let lasted = began.elapsed();
+        assert_eq!(end.unwrap_or_default(), 0, "{what}");
+        assert!(lasted + HEAD / 3 >= least, "{what}: closed after {lasted:?}");
+    }
+    // The two at once: the slow head is closed while the idle one, which is older, lives.
+    let (mut idle, mut slow) = (connect().await, connect().await);
+    for stream in [&mut idle, &mut slow] {
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let read = timeout(DEADLINE, stream.read(&mut [0; 4096])).await.expect("in time");
+        assert!(read.expect("an answer") > 0);
+    }
+    slow.write_all(b"GET /healthz HTTP/1.1\r\n").await.expect("it reads");
+    let (mut one, mut other) = ([0; 16], [0; 16]);
+    tokio::select! {
+        biased;
+        _ = slow.read(&mut one) => {}
+        _ = idle.read(&mut other) => panic!("the idle one is closed first"),
     }
     plane.stop().await;
 }

@@ -98,7 +98,20 @@ async fn a_server_lives_that_was_heard_lately() {
     assert!(!watch.lives(None));
 }
 
-/// What hyper waits on for the head of a request.
+/// As what hyper waits on for the head of a request.
+struct Wait {
+    alarm: Alarm,
+    due: Instant,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.alarm.poll(cx, self.due, Duration::ZERO)
+    }
+}
+
 fn head(alarm: &Alarm, within: u64) -> Wait {
     Wait { alarm: alarm.clone(), due: Instant::now() + secs(within) }
 }
