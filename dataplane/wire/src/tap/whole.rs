@@ -29,6 +29,8 @@ pub(super) struct Whole {
     /// The leaf whose value is passing.
     leaf: Option<Leaf>,
     value: Vec<u8>,
+    /// More than blanks came: what follows is no whole answer by itself.
+    begun: bool,
     complete: bool,
     harmless: bool,
 }
@@ -54,6 +56,7 @@ impl Whole {
             key: Vec::new(),
             leaf: None,
             value: Vec::new(),
+            begun: false,
             complete: false,
             harmless: false,
         }
@@ -71,10 +74,9 @@ impl Whole {
 
     /// Takes a chunk; `found` gets each captured key and value.
     pub(super) fn feed(&mut self, chunk: &[u8], mut found: impl FnMut(&'static str, &str)) {
-        if self.depth == 0
-            && !self.complete
-            && let Some(seen) = self.at_once(chunk)
-        {
+        let begun = self.begun;
+        self.begun |= !chunk.trim_ascii_start().is_empty();
+        if !begun && let Some(seen) = self.at_once(chunk) {
             for (key, value) in seen.leaves {
                 found(key, value);
             }

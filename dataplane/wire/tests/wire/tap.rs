@@ -189,3 +189,19 @@ fn an_element_that_is_no_json_is_told() {
     tap.feed(b"{\"error\"");
     assert!(tap.in_one_piece());
 }
+
+#[test]
+fn an_object_behind_torn_text_is_no_answer() {
+    let read = |chunks: &[&[u8]]| {
+        let mut tap = Tap::new(Operation::Chat, Framing::Whole);
+        chunks.iter().for_each(|chunk| tap.feed(chunk));
+        tap.finish();
+        tap.report().clone()
+    };
+    let object = br#"{"error":"Unexpected endpoint"}"#;
+    for before in ["\"a", "\"a\\", "x", "  ", ""] {
+        let cut = read(&[before.as_bytes(), object]);
+        assert_eq!(cut, read(&[&[before.as_bytes(), object].concat()]), "{before:?}");
+        assert_eq!(cut.complete, !before.contains('"'), "{before:?}");
+    }
+}
