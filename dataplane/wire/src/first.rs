@@ -34,12 +34,12 @@ pub fn first_element(_operation: Operation, framing: Framing, so_far: &[u8]) -> 
     let found = match (framing, bytes.first()) {
         (_, None) => First::More,
         // A server that answers in one piece whatever was asked.
-        (_, Some(b'{')) if framing != Framing::Lines => judge(bytes, false),
+        (_, Some(b'{')) if framing != Framing::Lines => judge(bytes, Part::Long),
         (Framing::Whole, Some(_)) => First::Content,
         (Framing::Sse, Some(_)) => first_event(bytes),
         (Framing::Lines, Some(_)) => match memchr::memchr(b'\n', bytes) {
-            Some(end) => judge(&bytes[..end], true),
-            None => judge(bytes, false),
+            Some(end) => judge(&bytes[..end], Part::All),
+            None => judge(bytes, Part::Some),
         },
         (Framing::Array, Some(b'[')) => first_in_array(bytes),
         (Framing::Array, Some(_)) => First::Content,
@@ -53,9 +53,9 @@ pub fn first_element(_operation: Operation, framing: Framing, so_far: &[u8]) -> 
 fn first_in_array(bytes: &[u8]) -> First {
     let mut first = None;
     Frames::elements().feed(bytes, |element| {
-        first.get_or_insert_with(|| judge(element_json(element), true));
+        first.get_or_insert_with(|| judge(element_json(element), Part::All));
     });
-    first.unwrap_or_else(|| judge(element_json(bytes), false))
+    first.unwrap_or_else(|| judge(element_json(bytes), Part::Some))
 }
 
 fn first_event(bytes: &[u8]) -> First {
@@ -64,7 +64,7 @@ fn first_event(bytes: &[u8]) -> First {
     while let Some(end) = ends.end(rest) {
         let (block, behind) = rest.split_at(end);
         if let Some(event) = event(block) {
-            return match judge(&event.data, true) {
+            return match judge(&event.data, Part::All) {
                 First::Content if event.name == b"error" => First::Error {
                     status: STATUS_UNTOLD,
                     message: String::from_utf8_lossy(&event.data).into_owned(),
@@ -89,25 +89,36 @@ impl From<Bad> for Stop {
     }
 }
 
-/// Judges one JSON object; of one that is not all there, the first member decides.
-fn judge(json: &[u8], complete: bool) -> First {
+/// How much of an object is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All that will ever be of it.
+    All,
+    /// What has come so far of a short one, which is waited for.
+    Some,
+    /// What has come so far of one that may be long: its first member decides.
+    Long,
+}
+
+/// Judges one JSON object. What more comes of it changes no verdict.
+fn judge(json: &[u8], part: Part) -> First {
     // What stands behind a torn character can change no verdict on what stands before it.
     let (text, torn) = match std::str::from_utf8(json) {
-        Ok(text) => (text, false),
-        Err(error) if !complete => {
+        Ok(text) => (text, part == Part::All),
+        Err(error) => {
             let whole = std::str::from_utf8(&json[..error.valid_up_to()]).unwrap_or("");
-            (whole, error.error_len().is_some())
+            (whole, part == Part::All || error.error_len().is_some())
         }
-        Err(_) => return First::Content,
     };
     if text.is_empty() {
-        return if complete || torn { First::Content } else { First::More };
+        return if torn { First::Content } else { First::More };
     }
+    let long = part == Part::Long;
     let mut told = Told::default();
     let mut flat = false;
     let walked = Scan::new(text).object(|scan, key| {
         let decides = matches!(key.raw, "error" | "type" | "object");
-        if !decides && !flat && !complete && !told.is_error() {
+        if long && !decides && !flat && !told.is_error() {
             return Err(Stop::Content);
         }
         let kind = scan.peek()?;
@@ -117,7 +128,7 @@ fn judge(json: &[u8], complete: bool) -> First {
             "error" if kind != Peek::Null => told.read(value),
             "type" | "object" if value == "\"error\"" => flat = true,
             "message" | "code" | "status" if flat => told.read_member(key.raw, value),
-            "type" | "object" if !complete && !told.is_error() => return Err(Stop::Content),
+            "type" | "object" if long && !told.is_error() => return Err(Stop::Content),
             _ => {}
         }
         Ok(())
@@ -125,7 +136,7 @@ fn judge(json: &[u8], complete: bool) -> First {
     let is_error = flat || told.is_error();
     match walked {
         Ok(_) if is_error => First::Error { status: told.status(STATUS_UNTOLD), message: told.message() },
-        Err(Stop::Json(bad)) if !complete && !torn && bad.at == text.len() => First::More,
+        Err(Stop::Json(bad)) if !torn && bad.at == text.len() => First::More,
         _ => First::Content,
     }
 }

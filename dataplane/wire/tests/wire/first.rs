@@ -94,13 +94,19 @@ fn first_elements_of_streams() {
             error(502, "llama runner process has terminated"),
         ),
         (Framing::Lines, "{\"error\":\"no line end\"}", error(502, "no line end")),
-        (Framing::Lines, "{\"model\":\"m\",\"message\":{}", First::Content),
+        // What is short is waited for: an error may be any member of it.
+        (Framing::Lines, "{\"model\":\"m\",\"message\":{}", First::More),
+        (Framing::Lines, "{\"model\":\"m\",\"message\":{}}", First::Content),
+        (Framing::Lines, "{\"model\":\"m\",\"error\":\"late\"}\n", error(502, "late")),
+        (Framing::Lines, "{\"model\":]", First::Content),
         (
             Framing::Array,
             "[{\"error\":{\"code\":429,\"message\":\"quota\",\"status\":\"RESOURCE_EXHAUSTED\"}}]",
             error(429, "quota"),
         ),
-        (Framing::Array, "[{\n  \"candidates\": [", First::Content),
+        (Framing::Array, "[{\n  \"candidates\": [", First::More),
+        (Framing::Array, "[{\n  \"candidates\": []\n}", First::Content),
+        (Framing::Array, "[{\"id\":1,\"error\":{\"code\":429,\"message\":\"late\"}}", error(429, "late")),
         (Framing::Array, "[", First::More),
         (Framing::Array, "{\"error\":{\"code\":404,\"message\":\"m\"}}", error(404, "m")),
     ];
@@ -125,6 +131,28 @@ fn every_cut_leads_to_the_same_verdict() {
             assert!(
                 found == First::More || found == verdict,
                 "{name} cut at {cut}: {found:?}, later {verdict:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_comes_behind_a_verdict_does_not_change_it() {
+    for (framing, body) in [
+        (Framing::Lines, b"{\"model\":\"m\",\"error\":\"late\"}\n{}\n".as_slice()),
+        (Framing::Lines, b"{\"error\":\"x\"}\xff\n"),
+        (Framing::Lines, b"{\"a\":1} \xc3\n"),
+        (Framing::Lines, b"\xff{}\n"),
+        (Framing::Array, b"[{\"id\":1,\"error\":\"late\"},{}]"),
+        (Framing::Array, b"[{\"id\":1,\"x\":\"\xff\"}]"),
+    ] {
+        let verdict = first_element(Operation::Chat, framing, body);
+        assert_ne!(verdict, First::More, "{body:?}");
+        for cut in 0..body.len() {
+            let early = first_element(Operation::Chat, framing, &body[..cut]);
+            assert!(
+                early == First::More || early == verdict,
+                "{body:?} cut at {cut}: {early:?}, then {verdict:?}"
             );
         }
     }
