@@ -123,9 +123,11 @@ impl Tap {
     }
 
     /// Takes the next bytes.
-    pub fn feed(&mut self, chunk: &[u8]) {
+    pub fn feed(&mut self, mut chunk: &[u8]) {
         if self.cut.is_none() {
-            let Some(first) = chunk.iter().find(|byte| !byte.is_ascii_whitespace()) else { return };
+            // Blanks before everything are nothing, in a chunk of their own or not.
+            chunk = chunk.trim_ascii_start();
+            let Some(first) = chunk.first() else { return };
             self.cut = Some(self.cut_for(*first));
         }
         let dialect = self.dialect;

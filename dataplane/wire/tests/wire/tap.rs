@@ -205,3 +205,23 @@ fn an_object_behind_torn_text_is_no_answer() {
         assert_eq!(cut.complete, !before.contains('"'), "{before:?}");
     }
 }
+
+#[test]
+fn blanks_before_an_answer_are_nothing_wherever_it_is_cut() {
+    for (framing, body) in [
+        (Framing::Sse, "\t\tdata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n"),
+        (Framing::Lines, " \n {\"error\":\"x\"}\n"),
+        (Framing::Array, "\n [{\"error\":\"x\"}]"),
+        (Framing::Whole, "\n {\"error\":\"x\"}"),
+    ] {
+        let read = |size: usize| {
+            let mut tap = Tap::new(Operation::Chat, framing);
+            body.as_bytes().chunks(size).for_each(|chunk| tap.feed(chunk));
+            tap.finish();
+            tap.report().clone()
+        };
+        for size in 1..body.len() {
+            assert_eq!(read(size), read(body.len()), "{framing:?} in chunks of {size}");
+        }
+    }
+}
