@@ -161,6 +161,49 @@ async fn who_failed_on_one_is_offered_what_comes() {
     }
 }
 
+/// Who failed and finds another server by the same version goes there: it never sees two while one leads anywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_failed_on_one_keeps_to_its_version() {
+    let (bad, good, new) = (sim(), sim(), sim());
+    let mut feed = Feed::start().await;
+    let plane = Plane::follow(&feed.url, |_| {}).await;
+    let snapshot = |model: &str, rows: Vec<v1::SnapshotBackend>| {
+        let target = v1::Target { model: model.to_owned(), backend: String::new() };
+        let route = v1::Route {
+            name: "r".to_owned(),
+            r#match: Some(v1::route::Match::Exact("asked".to_owned())),
+            targets: vec![target],
+            ..v1::Route::default()
+        };
+        v1::Snapshot { routes: vec![route], ..rig::snapshot(rows) }
+    };
+    let rows = vec![v1::SnapshotBackend { priority: 1, ..row("bad", &bad) }, row("good", &good)];
+    let first = feed.publish(snapshot("m", rows.clone())).await;
+    feed.acked(first, DEADLINE).await;
+    bad.set_fault(llmsim::Fault::Stall, None);
+    let body = json!({"model": "asked", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]});
+    let request = rig::client().post(format!("{}/v1/chat/completions", plane.url)).json(&body);
+    let tried = tokio::spawn(async move { request.send().await.expect("an answer") });
+    assert!(bad.wait(|stats| !stats.requests.is_empty(), DEADLINE).await);
+    let mut other = row("new", &new);
+    other.models[0].name = "other".to_owned();
+    other.priority = 2;
+    let mut rows = rows;
+    rows[1].models.clear();
+    rows.push(other);
+    let second = feed.publish(snapshot("other", rows)).await;
+    feed.acked(second, DEADLINE).await;
+    bad.set_fault(llmsim::Fault::Refuse, None);
+    let answer = tried.await.expect("no panic");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        (&answer.headers()["x-llmb-backend"], &answer.headers()["x-llmb-model"]),
+        (&"good".parse().expect("a value"), &"m".parse().expect("a value"))
+    );
+    assert_eq!((good.stats().finished, new.stats().finished), (1, 0));
+    plane.stop().await;
+}
+
 /// A name that nobody serves any more is told as such, and at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_model_that_is_gone_is_told() {

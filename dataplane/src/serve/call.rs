@@ -191,6 +191,7 @@ async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> R
     let Placed { mut found, chosen: mut place, mut lease } =
         place::first(&run, &call, snapshot, found).await?;
     let time = Time { deadlines: found.deadlines, began: Instant::now() };
+    let mut tried = Vec::new();
     loop {
         let chosen = found.candidates.get(place).ok_or(Fault::Internal)?;
         let mut failure = match attempt::attempt(&run, &call, chosen, Some(lease), time).await {
@@ -203,7 +204,10 @@ async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> R
             return counted(&run, &call, chosen, failure.answer);
         };
         let chosen = chosen.clone();
-        match Box::pin(place::again(&run, &call, (failed, cause, failure.sent), &mut found)).await {
+        // a refused connection is no try
+        tried.extend(Some(chosen.backend.id).filter(|_| cause != sched::Fault::Refused));
+        let next = place::again(&run, &call, (failed, cause, failure.sent), (&mut found, &tried));
+        match Box::pin(next).await {
             Ok(next) => (place, lease) = next,
             Err(why) => {
                 let mut response = counted(&run, &call, &chosen, failure.answer)?;

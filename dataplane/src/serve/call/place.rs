@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sched::Refusal;
+use sched::{BackendId, Refusal};
 use wire::Fault;
 
 use super::{Call, Run, no_route, refusal};
@@ -82,7 +82,7 @@ async fn slot(
         patience,
     };
     let waiting = shared.dispatch.arrive(wish, || lookup(call, found));
-    catch_up(run, &waiting, snapshot);
+    catch_up(run, &waiting, Some(snapshot));
     run.inquiry.ticket.set(Some(waiting.ticket()));
     let (lease, grant, newer) = waiting.slot().await?;
     if let Some(chosen) = newer.as_ref().unwrap_or(found).candidates.get(grant.candidate) {
@@ -95,34 +95,39 @@ fn lookup(call: &Call, found: &Found) -> Lookup {
     Lookup { model: call.ask.model.clone(), dialect: call.operation.dialect(), found: found.clone() }
 }
 
-/// A snapshot that came after `snapshot` and before this one waited did not find it waiting.
-fn catch_up(run: &Run, waiting: &Waiting, snapshot: &Arc<Snapshot>) {
+/// A snapshot that came after the one it was found by and before it waited did not find it waiting.
+fn catch_up(run: &Run, waiting: &Waiting, by: Option<&Arc<Snapshot>>) {
     if waiting.queued() {
         let newest = run.worker.shared.snapshot.load();
-        if !Arc::ptr_eq(&newest, snapshot) {
+        if by.is_none_or(|by| !Arc::ptr_eq(&newest, by)) {
             run.worker.shared.dispatch.renew(waiting.ticket(), &newest.table);
         }
     }
 }
 
-/// Another slot after a failed attempt, and which of those found it is, or why the core says that it is enough. Found is
-/// what the newest snapshot gives.
+/// Another slot after a failed attempt, and which of those found it is, or why the core says that it is enough.
+///
+/// It stays with what it was found by while that leads to a backend that it was not `tried` on: who waits, or has nowhere
+/// left to go, is found anew in the newest snapshot.
 pub async fn again(
     run: &Run,
     call: &Call,
     (lease, fault, sent): (Lease, sched::Fault, bool),
-    found: &mut Found,
+    (found, tried): (&mut Found, &[BackendId]),
 ) -> Result<(usize, Lease), Refusal> {
     let snapshot = run.worker.shared.snapshot.load_full();
     let mut lookup = lookup(call, found);
-    let newer = lookup.renew(&snapshot.table);
+    let mut ids = found.candidates.iter().map(|candidate| candidate.backend.id);
+    let leads =
+        ids.any(|id| !tried.contains(&id) && snapshot.backend(id).is_some_and(|backend| backend.up()));
+    let newer = if leads { None } else { lookup.renew(&snapshot.table) };
     let offer = newer.as_ref().map(Found::numbered);
     if let Some(newer) = newer {
         lookup.found = newer.clone();
         *found = newer;
     }
     let waiting = lease.fail(Failed { fault, sent, offer, lookup });
-    catch_up(run, &waiting, &snapshot);
+    catch_up(run, &waiting, Some(&snapshot).filter(|_| !leads));
     let (lease, grant, newer) = waiting.slot().await?;
     if let Some(newer) = newer {
         *found = newer;
