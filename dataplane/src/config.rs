@@ -156,6 +156,8 @@ pub struct Snapshot {
     pub routing: u64,
     /// Where a backend stands in `backends`.
     pub places: BTreeMap<BackendId, usize>,
+    /// What prompts are hashed with: of this installation alone.
+    pub salt: u64,
 }
 
 impl Snapshot {
@@ -167,9 +169,10 @@ impl Snapshot {
             revision: 0,
             backends: Vec::new(),
             table: Table::default(),
-            fleet: Arc::new(Fleet { owner: true, queue_max, backends: BTreeMap::new() }),
+            fleet: Arc::new(Fleet { owner: true, queue_max, ..Fleet::default() }),
             routing: 0,
             places: BTreeMap::new(),
+            salt: 0,
         }
     }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use sched::{
-    Arrival, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook, Refusal,
-    Scheduler, SlotId, Span, TicketId, View,
+    Arrival, BackendId, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook, Policy,
+    Refusal, Scheduler, SlotId, Span, TicketId, View,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -82,6 +82,8 @@ pub struct Wish {
     pub key: u64,
     /// Estimated.
     pub prompt_tokens: u32,
+    /// The prompt in blocks.
+    pub prompt: Chain,
     /// Who may serve it, best guess of nothing: the core chooses.
     pub candidates: Box<[Candidate]>,
     /// How long it may wait for a slot.
@@ -141,8 +143,11 @@ impl Dispatch {
         let arrival = Arrival {
             ticket,
             key: Key(wish.key),
+            weight: 1,
             class: Class::Normal,
             prompt_tokens: wish.prompt_tokens,
+            prompt: wish.prompt,
+            policy: Policy::CacheAffine,
             candidates: wish.candidates,
             deadline: now + patience,
         };

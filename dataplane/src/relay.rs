@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use sched::Outcome;
+use sched::{End, Outcome, Span};
 use wire::{Fault, Framing, Operation, Tap, UsageStrip};
 
 use crate::{
@@ -245,12 +245,18 @@ impl Relay {
     fn release(&mut self, outcome: Outcome) {
         let Some(mut lease) = self.lease.take() else { return };
         let narrow = |count: Option<u64>| count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        let usage = &self.tap.report().usage;
+        let wire::Report { usage, timing, finish, .. } = self.tap.report();
         lease.outcome = outcome;
         lease.usage = sched::Usage {
             cached: narrow(usage.cached),
             prompt: narrow(usage.prompt),
             output: narrow(usage.output),
+            prefill: timing.prefill_us.map(Span),
+            end: match finish.as_deref() {
+                Some("tool_calls" | "function_call" | "tool_use") => End::Tool,
+                Some(_) => End::Turn,
+                None => End::Unknown,
+            },
         };
     }
 

@@ -5,6 +5,7 @@ use sched::{BackendId, Moment, View};
 use crate::ledger::Ledger;
 
 mod above;
+mod age;
 mod agree;
 mod best;
 mod budget;
@@ -12,6 +13,7 @@ mod close;
 mod full;
 mod idle;
 mod late;
+mod load;
 mod lost;
 mod once;
 mod open;
@@ -50,6 +52,8 @@ pub const LAWS: &[Law] = &[
     Law { name: "once", holds: once::holds },
     Law { name: "lost", holds: lost::holds },
     Law { name: "idle", holds: idle::holds },
+    Law { name: "age", holds: age::holds },
+    Law { name: "load", holds: load::holds },
     Law { name: "order", holds: order::holds },
     Law { name: "best", holds: best::holds },
     Law { name: "full", holds: full::holds },

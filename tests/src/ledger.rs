@@ -140,7 +140,8 @@ impl Ledger {
                 }
                 let health = self.health.entry(backend).or_default();
                 health.start(ticket);
-                let held = Held { backend, slot, streaming: false, era: health.era, wait: wait.clone() };
+                let (era, model) = (health.era, wait.model(backend));
+                let held = Held { backend, slot, model, streaming: false, era, wait: wait.clone() };
                 self.started.push(Started { wait, held: held.clone(), taken, better, full });
                 self.running.insert(ticket, held);
             }

@@ -288,7 +288,7 @@ impl<C: Core> World<C> {
         if outcome == Outcome::Unsent && ticket.0.is_multiple_of(2) {
             return self.tell(at, Event::Cancel { ticket });
         }
-        let usage = Usage { cached: None, prompt: Some(7), output: Some(9) };
+        let usage = Usage { cached: None, prompt: Some(7), output: Some(9), ..Usage::default() };
         self.tell(at, Event::Finish { ticket, outcome, usage })
     }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs, sync::Arc};
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Health, Key, ModelId, Moment,
-    Outcome, Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fleet, Health, Key,
+    ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
 const BACKENDS: u32 = 12;
@@ -28,9 +28,16 @@ fn fleet() -> Fleet {
         health: Health::Healthy,
         draining: false,
         release_grace: Span::ZERO,
+        cache: Cache::default(),
+        one_model: false,
     };
     let backends = (0..BACKENDS).map(|id| (BackendId(id), backend.clone()));
-    Fleet { owner: true, queue_max: usize::MAX, backends: backends.collect::<BTreeMap<_, _>>() }
+    Fleet {
+        owner: true,
+        queue_max: usize::MAX,
+        tuning: Tuning { fair_quantum: None, ..Tuning::default() },
+        backends: backends.collect::<BTreeMap<_, _>>(),
+    }
 }
 
 /// Three backends, other ones for each of many kinds of requests.
@@ -41,6 +48,9 @@ fn arrival(number: u64) -> Arrival {
         ticket: TicketId(number),
         key: Key(number % 50),
         class: Class::Normal,
+        weight: 1,
+        prompt: Chain::default(),
+        policy: Policy::Priority,
         prompt_tokens: 100,
         candidates: candidates.into(),
         deadline: Moment::NEVER,

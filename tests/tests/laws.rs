@@ -48,6 +48,8 @@ fn a_planted_fault_breaks_its_law() {
         (Flaw::Boasts, "rest"),
         (Flaw::Lingers, "close"),
         (Flaw::Blind, "agree"),
+        (Flaw::Patient, "age"),
+        (Flaw::Reloads, "load"),
     ];
     for (flaw, law) in planted {
         assert!(breaks(flaw, law).is_some(), "{flaw:?} does not break `{law}`");

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Fleet, Health, Key, ModelId, Moment, Scheduler, Span,
-    TicketId,
+    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Fleet, Health, Key, ModelId, Moment, Policy,
+    Scheduler, Span, TicketId, Tuning,
 };
 use tests::laws::LAWS;
 use tests::world::{Fate, Happening, Report, Request, Story, World};
@@ -90,9 +90,16 @@ fn serve(slots: &[u32], requests: &[(&[u32], u64)]) -> Report {
         health: Health::Healthy,
         draining: false,
         release_grace: Span::from_millis(250),
+        cache: Cache::default(),
+        one_model: false,
     };
     let backends = (0..).map(BackendId).zip(slots.iter().map(backend)).collect();
-    let fleet = Arc::new(Fleet { owner: true, queue_max: 1000, backends });
+    let fleet = Arc::new(Fleet {
+        owner: true,
+        queue_max: 1000,
+        tuning: Tuning { fair_quantum: None, ..Tuning::default() },
+        backends,
+    });
     let mut world = World::new(Scheduler::new(7, fleet.clone()), fleet, LAWS);
     for (index, (backends, millis)) in (0..).zip(requests) {
         let candidates = backends.iter().map(|id| Candidate { backend: BackendId(*id), model: ModelId(0) });
@@ -100,6 +107,9 @@ fn serve(slots: &[u32], requests: &[(&[u32], u64)]) -> Report {
             ticket: TicketId(index),
             key: Key(0),
             class: Class::Normal,
+            weight: 1,
+            prompt: Chain::default(),
+            policy: Policy::Priority,
             prompt_tokens: 10,
             candidates: candidates.collect(),
             deadline: Moment(index) + Span::from_secs(600),

@@ -4,30 +4,36 @@ use std::cmp::Ordering;
 
 use crate::queue::Ticket;
 use crate::rng::draw;
-use crate::slots::{Room, Slots};
-use crate::{Arrival, Backend, BackendId, CANDIDATES_MAX, Moment, Refusal};
+use crate::room::Room;
+use crate::slots::Slots;
+use crate::{Backend, BackendId, CANDIDATES_MAX, Candidate, LONG_TOKENS, Moment, Policy, Refusal};
 
 /// What an estimate of a prompt's length may fall short by: it fits where it fits with this much added.
 pub const INPUT_MARGIN_PERCENT: u64 = 10;
 
-/// The candidate to start on now: higher priority, then the larger share of free slots, then by the seed.
+/// The candidate to start on now, by the ticket's policy; of equals by the larger share of free slots, then by the seed.
 pub(crate) fn choose(seed: u64, ticket: &Ticket, slots: &Slots) -> Option<(u16, BackendId)> {
     let arrival = &ticket.arrival;
+    let known = long(ticket, slots);
     let mut best: Option<(u16, BackendId, &Room)> = None;
     for (index, candidate) in (0u16..).zip(arrival.candidates.iter().take(CANDIDATES_MAX)) {
         let Some(room) = slots.room(candidate.backend) else { continue };
-        if room.free() == 0
-            || !fits(arrival.prompt_tokens, &room.backend)
+        if !room.takes(candidate.model)
+            || !fits(ticket.tokens(), &room.backend)
             || ticket.tried.contains(candidate.backend)
+            || known && !slots.known.recent.knows(candidate.backend, &arrival.prompt)
         {
             continue;
         }
         let better = best.is_none_or(|(_, id, other)| {
             let tie = || {
+                if arrival.policy == Policy::LongWaits {
+                    return id.cmp(&candidate.backend);
+                }
                 let draw = |backend: BackendId| draw(seed, arrival.ticket.0, u64::from(backend.0));
                 draw(candidate.backend).cmp(&draw(id))
             };
-            rank(room, other).then_with(tie) == Ordering::Greater
+            rank(arrival.policy, slots, room, other).then_with(tie) == Ordering::Greater
         });
         if better {
             best = Some((index, candidate.backend, room));
@@ -36,10 +42,19 @@ pub(crate) fn choose(seed: u64, ticket: &Ticket, slots: &Slots) -> Option<(u16, 
     best.map(|(index, backend, _)| (index, backend))
 }
 
-/// The candidate that stands for this backend.
-pub(crate) fn named(arrival: &Arrival, backend: BackendId) -> Option<(u16, BackendId)> {
-    let mut candidates = (0u16..).zip(arrival.candidates.iter().take(CANDIDATES_MAX));
-    candidates.find(|(_, candidate)| candidate.backend == backend).map(|(index, _)| (index, backend))
+/// Whether a ticket goes only where its prompt is known, by `Policy::LongWaits`.
+fn long(ticket: &Ticket, slots: &Slots) -> bool {
+    let arrival = &ticket.arrival;
+    let may = |candidate: &&Candidate| {
+        let room = slots.room(candidate.backend);
+        room.is_some_and(|room| {
+            fits(ticket.tokens(), &room.backend) && !ticket.tried.contains(candidate.backend)
+        })
+    };
+    let mut candidates = arrival.candidates.iter().take(CANDIDATES_MAX).filter(may);
+    arrival.policy == Policy::LongWaits
+        && ticket.tokens() >= LONG_TOKENS
+        && candidates.any(|candidate| slots.known.recent.knows(candidate.backend, &arrival.prompt))
 }
 
 /// The backends that may serve a request and were not tried, sorted, whether they are up or not; or why there
@@ -54,7 +69,7 @@ pub(crate) fn eligible(ticket: &Ticket, slots: &Slots) -> Result<Vec<BackendId>,
         if ticket.tried.contains(candidate.backend) {
             continue;
         }
-        if fits(arrival.prompt_tokens, &room.backend) {
+        if fits(ticket.tokens(), &room.backend) {
             eligible.push(candidate.backend);
             drains &= room.backend.draining;
         } else {
@@ -63,7 +78,7 @@ pub(crate) fn eligible(ticket: &Ticket, slots: &Slots) -> Result<Vec<BackendId>,
     }
     if eligible.is_empty() {
         return Err(match limit {
-            Some(limit) => Refusal::TooLong { estimate: arrival.prompt_tokens, limit },
+            Some(limit) => Refusal::TooLong { estimate: ticket.tokens(), limit },
             None => Refusal::NoCandidate,
         });
     }
@@ -95,14 +110,30 @@ pub(crate) fn resting(eligible: &[BackendId], slots: &Slots) -> Option<Moment> {
     soonest
 }
 
-fn fits(estimate: u32, backend: &Backend) -> bool {
+pub(crate) fn fits(estimate: u32, backend: &Backend) -> bool {
     let needed = u64::from(estimate) * (100 + INPUT_MARGIN_PERCENT);
     backend.max_input_tokens.is_none_or(|limit| needed <= u64::from(limit) * 100)
 }
 
-fn rank(a: &Room, b: &Room) -> Ordering {
+fn rank(policy: Policy, slots: &Slots, a: &Room, b: &Room) -> Ordering {
     // a.vacant / a.slots against b.vacant / b.slots, without the division; a trial counts with all its vacant
     // slots, or else it would never come while others idle
     let share = |x: &Room, y: &Room| u64::from(x.vacant()) * u64::from(y.slots());
-    a.backend.priority.cmp(&b.backend.priority).then_with(|| share(a, b).cmp(&share(b, a)))
+    let tokens = |room: &Room| {
+        let runs = room.runs.iter().filter_map(|ticket| slots.run(*ticket));
+        runs.map(|run| u64::from(run.ticket.tokens())).sum::<u64>()
+    };
+    let first = match policy {
+        Policy::RoundRobin => b.turn.cmp(&a.turn),
+        Policy::LeastBusy => Ordering::Equal,
+        Policy::LowestLatency => b.first_token.total_cmp(&a.first_token),
+        Policy::TokenAware => tokens(b).cmp(&tokens(a)),
+        Policy::Priority | Policy::LongWaits | Policy::CacheAffine => {
+            a.backend.priority.cmp(&b.backend.priority)
+        }
+    };
+    match policy {
+        Policy::LongWaits => first,
+        _ => first.then_with(|| share(a, b).cmp(&share(b, a))),
+    }
 }

@@ -1,4 +1,4 @@
-//! What requests are expected to cost, learned from what became of others.
+//! How fast backends are, learned from what became of requests.
 
 use std::collections::BTreeMap;
 
@@ -8,69 +8,146 @@ use crate::{BackendId, ModelId, Span};
 pub const ESTIMATES_MAX: usize = 4096;
 /// Prompts with fewer uncached tokens say more about the way than about the engine.
 pub const PREFILL_TOKENS_MIN: u32 = 256;
+/// Shorter answers say more about the way than about the engine.
+pub const DECODE_TOKENS_MIN: u32 = 16;
+/// How long a model is thought to load where none was seen to.
+pub const LOAD_GUESS: Span = Span::from_secs(10);
 
-/// What an older prefill weighs beside a newer one, in percent.
-const KEPT_PERCENT: u64 = 95;
-/// Tokens are counted in thousandths, so that old ones fade evenly.
-const MILLI: u64 = 1000;
+/// What is thought of a backend before anything was measured, as tokens in seconds.
+const PREFILL_GUESS: Rate = Rate { tokens: 2000.0, secs: 2.0 };
+const DECODE_GUESS: Rate = Rate { tokens: 100.0, secs: 100.0 / 30.0 };
+/// What an older measurement weighs beside a newer one.
+const KEPT: f64 = 0.95;
+/// A new load time weighs so much.
+const LOAD_WEIGHT: f64 = 0.3;
+/// A new relation of tokens counted to tokens estimated weighs so much, within bounds.
+const RATIO_WEIGHT: f64 = 0.1;
+const RATIO_MIN: f64 = 0.1;
+const RATIO_MAX: f64 = 10.0;
 
-/// Tokens read and the time that took, the newest weighing most.
+/// Tokens and the time they took, the newest weighing most.
 #[derive(Clone, Copy, Debug, Default)]
-struct Prefill {
-    milli_tokens: u64,
-    micros: u64,
+struct Rate {
+    tokens: f64,
+    secs: f64,
 }
 
-impl Prefill {
-    fn add(&mut self, tokens: u32, took: Span) {
-        let keep = |old: u64| (u128::from(old) * u128::from(KEPT_PERCENT) / 100) as u64;
-        self.milli_tokens = keep(self.milli_tokens).saturating_add(u64::from(tokens) * MILLI);
-        self.micros = keep(self.micros).saturating_add(took.0);
+impl Rate {
+    fn add(&mut self, tokens: f64, secs: f64) {
+        self.tokens = self.tokens * KEPT + tokens;
+        self.secs = self.secs * KEPT + secs;
     }
 
-    fn tps(&self) -> u32 {
-        let per_second = u128::from(self.milli_tokens) * 1_000 / u128::from(self.micros.max(1));
-        u32::try_from(per_second).unwrap_or(u32::MAX).max(1)
+    fn per_second(&self) -> f64 {
+        self.tokens / self.secs.max(1e-6)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Speeds {
+    /// Measured, and what is left of the guess.
+    prefill: Rate,
+    prefill_guess: Rate,
+    decode: Rate,
+    load: Option<f64>,
+    /// Tokens of prompts as the server counts them, for each that was estimated.
+    ratio: f64,
+}
+
+impl Default for Speeds {
+    fn default() -> Self {
+        let prefill = Rate::default();
+        Speeds { prefill, prefill_guess: PREFILL_GUESS, decode: DECODE_GUESS, load: None, ratio: 1.0 }
     }
 }
 
 /// Measured speeds of backends.
 #[derive(Debug, Default)]
 pub(crate) struct Estimate {
-    prefill: BTreeMap<(BackendId, ModelId), Prefill>,
+    speeds: BTreeMap<(BackendId, ModelId), Speeds>,
 }
 
 impl Estimate {
-    /// A prompt of so many tokens was read in that time; `cached` of them out of a cache, where the server said so.
-    pub(crate) fn prefilled(
-        &mut self,
-        place: (BackendId, ModelId),
-        tokens: u32,
-        cached: Option<u32>,
-        took: Span,
-    ) {
-        let uncached = tokens.saturating_sub(cached.unwrap_or_default());
+    /// So many tokens of a prompt were read in that time; `told` when the server said how many came out of its cache, so
+    /// that they are certain. Otherwise more may have: that only says that it reads no faster than this.
+    pub(crate) fn prefilled(&mut self, place: (BackendId, ModelId), uncached: u32, told: bool, took: Span) {
         if uncached < PREFILL_TOKENS_MIN {
             return;
         }
-        let known = self.prefill.get(&place);
-        let full = self.prefill.len() >= ESTIMATES_MAX;
-        let mut one = Prefill::default();
-        one.add(uncached, took);
-        // Some of it may have been cached: that only says that it reads no faster than this.
-        let tells = cached.is_some() || known.is_none_or(|known| one.tps() < known.tps());
-        if tells && (known.is_some() || !full) {
-            self.prefill.entry(place).or_default().add(uncached, took);
+        let (tokens, secs) = (f64::from(uncached), took.secs());
+        let Some(speeds) = self.entry(place) else { return };
+        if told || speeds.prefill.tokens == 0.0 || tokens / secs.max(1e-6) < speeds.prefill.per_second() {
+            speeds.prefill.add(tokens, secs);
+            speeds.prefill_guess.add(0.0, 0.0);
+        }
+    }
+
+    /// So many tokens were answered in that time.
+    pub(crate) fn decoded(&mut self, place: (BackendId, ModelId), tokens: u32, took: Span) {
+        if tokens < DECODE_TOKENS_MIN || took == Span::ZERO {
+            return;
+        }
+        if let Some(speeds) = self.entry(place) {
+            speeds.decode.add(f64::from(tokens), took.secs());
+        }
+    }
+
+    /// A prompt that was estimated at so many tokens had so many for the server.
+    pub(crate) fn counted(&mut self, place: (BackendId, ModelId), estimated: u32, counted: u32) {
+        if estimated < PREFILL_TOKENS_MIN || counted == 0 {
+            return;
+        }
+        if let Some(speeds) = self.entry(place) {
+            let ratio = (f64::from(counted) / f64::from(estimated)).clamp(RATIO_MIN, RATIO_MAX);
+            speeds.ratio += (ratio - speeds.ratio) * RATIO_WEIGHT;
+        }
+    }
+
+    /// The model took so long to load.
+    pub(crate) fn loaded(&mut self, place: (BackendId, ModelId), secs: f64) {
+        if let Some(speeds) = self.entry(place) {
+            let before = speeds.load.unwrap_or(secs);
+            speeds.load = Some(before + (secs - before) * LOAD_WEIGHT);
         }
     }
 
     /// Uncached tokens of prompts that are read in a second; `None` where nothing is measured.
     pub(crate) fn prefill_tps(&self, place: (BackendId, ModelId)) -> Option<u32> {
-        self.prefill.get(&place).map(Prefill::tps)
+        let speeds = self.speeds.get(&place).filter(|speeds| speeds.prefill.tokens > 0.0)?;
+        Some((speeds.prefill.per_second() as u32).max(1))
+    }
+
+    /// Uncached tokens of prompts, as estimated, that are read in a second, measured or guessed.
+    pub(crate) fn prefill(&self, place: (BackendId, ModelId)) -> f64 {
+        let speeds = self.get(place);
+        let (measured, guess) = (speeds.prefill, speeds.prefill_guess);
+        Rate { tokens: measured.tokens + guess.tokens, secs: measured.secs + guess.secs }
+            .per_second()
+            .max(1.0)
+            / speeds.ratio
+    }
+
+    /// Tokens of one answer in a second, measured or guessed.
+    pub(crate) fn decode(&self, place: (BackendId, ModelId)) -> f64 {
+        self.get(place).decode.per_second().max(0.1)
+    }
+
+    /// Seconds that the model takes to load, measured or guessed.
+    pub(crate) fn load(&self, place: (BackendId, ModelId)) -> f64 {
+        self.get(place).load.unwrap_or(LOAD_GUESS.secs())
     }
 
     /// The backend is gone.
     pub(crate) fn forget(&mut self, backend: BackendId) {
-        self.prefill.retain(|(known, _), _| *known != backend);
+        self.speeds.retain(|(known, _), _| *known != backend);
+    }
+
+    fn get(&self, place: (BackendId, ModelId)) -> Speeds {
+        self.speeds.get(&place).copied().unwrap_or_default()
+    }
+
+    fn entry(&mut self, place: (BackendId, ModelId)) -> Option<&mut Speeds> {
+        let full = self.speeds.len() >= ESTIMATES_MAX && !self.speeds.contains_key(&place);
+        (!full).then(|| self.speeds.entry(place).or_default())
     }
 }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::chain::Chain;
+use crate::policy::Policy;
+use crate::returns::End;
 use crate::{BackendId, Fleet, Key, ModelId, Moment, SlotId, Span, TicketId};
 
 /// The most candidates of one arrival that are looked at; those behind it are ignored.
@@ -17,6 +20,16 @@ pub enum Class {
     Normal,
     /// It may wait for all others.
     Batch,
+}
+
+impl Class {
+    /// The one that is served before it.
+    pub(crate) fn above(self) -> Class {
+        match self {
+            Class::Interactive | Class::Normal => Class::Interactive,
+            Class::Batch => Class::Normal,
+        }
+    }
 }
 
 /// One way to serve a request: this model on that backend.
@@ -35,10 +48,16 @@ pub struct Arrival {
     pub ticket: TicketId,
     /// Whose it is.
     pub key: Key,
+    /// What its key's share of the slots weighs beside that of others; 0 counts as 1.
+    pub weight: u16,
     /// How urgent it is.
     pub class: Class,
     /// The estimated length of the prompt in tokens.
     pub prompt_tokens: u32,
+    /// The prompt in blocks, for what servers hold of it; may be empty.
+    pub prompt: Chain,
+    /// By which rule it is placed.
+    pub policy: Policy,
     /// Where it may run, at most `CANDIDATES_MAX`; of several with the same backend the first is taken.
     pub candidates: Box<[Candidate]>,
     /// When waiting ends. A ticket that finds a free slot on arrival starts whatever the deadline.
@@ -58,7 +77,7 @@ pub enum Outcome {
     Unsent,
 }
 
-/// What the server said it cost, in tokens; `None` where it did not say.
+/// What the server said of a request, in tokens; `None` where it did not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Prompt tokens that came out of its cache.
@@ -67,6 +86,10 @@ pub struct Usage {
     pub prompt: Option<u32>,
     /// Generated tokens.
     pub output: Option<u32>,
+    /// How long it read the prompt.
+    pub prefill: Option<Span>,
+    /// How the answer ended.
+    pub end: End,
 }
 
 /// How an attempt failed before any content reached the client.

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use crate::affinity::Cache;
+use crate::policy::Tuning;
 use crate::{BackendId, Span};
 
 /// The most slots of one backend that are used; a larger number counts as this one.
 pub const SLOTS_MAX: u32 = 65_536;
 
 /// All backends and the limits of the queue in front of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fleet {
     /// Whether this scheduler owns the slots. One that does not starts nothing and refuses with `Spare`.
     pub owner: bool,
     /// How many tickets may wait. A lower bound adopted later turns away newcomers, not who waits already.
     pub queue_max: usize,
+    /// The figures by which requests are placed.
+    pub tuning: Tuning,
     /// The backends; one that is missing here gets no new work, and what runs on it is counted to its end.
     pub backends: BTreeMap<BackendId, Backend>,
 }
@@ -33,6 +37,10 @@ pub struct Backend {
     pub draining: bool,
     /// How long a slot stays taken after a request was cut off: the engine works on for a moment.
     pub release_grace: Span,
+    /// How it keeps prompts.
+    pub cache: Cache,
+    /// Whether it holds one model at a time: another one is loaded only when nothing runs.
+    pub one_model: bool,
 }
 
 impl Backend {

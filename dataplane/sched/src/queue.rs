@@ -1,13 +1,15 @@
 //! Who waits: one line for each set of backends that may serve, and for each backend which line is oldest.
 //!
-//! Tickets of a line are equal before every backend, so only heads compete. A backend keeps a lower bound of
-//! each line's head and corrects it when it looks: taking a ticket touches one line, not all its backends.
+//! Tickets of a line are equal before every backend, and those of one class and key among them are served in order of
+//! arrival, so only heads compete.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::retry::Tried;
-use crate::{Arrival, BackendId, Candidate, Moment, Refusal, TicketId};
+use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Refusal, Span, TicketId};
 
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
 const EMPTY_LINES_MAX: usize = 64;
@@ -19,6 +21,9 @@ pub(crate) struct Number(u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct LineId(u64);
 
+/// Since when a request waits for a busy slot though it could start, and how many seconds that is to save.
+pub(crate) type Declined = Option<(Moment, f64)>;
+
 /// A request from its arrival to its end, waiting or running.
 pub(crate) struct Ticket {
     pub(crate) arrival: Arrival,
@@ -27,6 +32,14 @@ pub(crate) struct Ticket {
     pub(crate) tried: Tried,
     /// Since when it found backends where nobody listened.
     pub(crate) unreached: Option<Moment>,
+    pub(crate) declined: Declined,
+}
+
+impl Ticket {
+    /// The estimated length of its prompt in tokens.
+    pub(crate) fn tokens(&self) -> u32 {
+        self.arrival.prompt_tokens.max(self.arrival.prompt.tokens())
+    }
 }
 
 struct Waiting {
@@ -35,25 +48,60 @@ struct Waiting {
 }
 
 struct Line {
-    eligible: Arc<[BackendId]>,
+    kind: Kind,
     numbers: BTreeSet<Number>,
+    /// The same numbers, those of each class and key apart.
+    groups: BTreeMap<Group, BTreeSet<Number>>,
 }
+
+impl Line {
+    fn insert(&mut self, number: Number, group: Group) {
+        self.numbers.insert(number);
+        self.groups.entry(group).or_default().insert(number);
+    }
+
+    fn remove(&mut self, number: Number, group: Group) {
+        self.numbers.remove(&number);
+        if let Some(numbers) = self.groups.get_mut(&group) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.groups.remove(&group);
+            }
+        }
+    }
+
+    fn touches(&self, open: &BTreeSet<BackendId>) -> bool {
+        self.kind.eligible.iter().any(|backend| open.contains(backend))
+    }
+}
+
+/// What makes tickets equal before every backend: where they may go, and the model that they want there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kind {
+    pub(crate) eligible: Arc<[BackendId]>,
+    pub(crate) model: Option<ModelId>,
+}
+
+/// Those who are served in order of arrival.
+type Group = (Class, Key);
+
+/// One who may be next: class, rank, number; the group, and how many of it were taken before.
+type Head = Reverse<(Class, u64, Number, LineId, Group, usize)>;
 
 /// The queue. Tickets are bounded by the fleet's `queue_max` and those that come back from a slot, lines by
 /// tickets and `EMPTY_LINES_MAX`.
 #[derive(Default)]
 pub(crate) struct Queue {
     next: Number,
-    /// Above the number of all who ever waited, at most `next`.
-    fresh: Number,
     next_line: u64,
     waiting: BTreeMap<Number, Waiting>,
     tickets: BTreeMap<TicketId, Number>,
     deadlines: BTreeSet<(Moment, Number)>,
     lines: BTreeMap<LineId, Line>,
-    sets: BTreeMap<Arc<[BackendId]>, LineId>,
+    kinds: BTreeMap<Kind, LineId>,
     empty: usize,
-    bounds: BTreeMap<BackendId, BTreeSet<(Number, LineId)>>,
+    /// Who waits, of each key.
+    keys: BTreeMap<Key, usize>,
 }
 
 impl Queue {
@@ -67,6 +115,13 @@ impl Queue {
 
     pub(crate) fn ticket(&self, number: Number) -> Option<&Ticket> {
         self.waiting.get(&number).map(|waiting| &*waiting.ticket)
+    }
+
+    /// Notes since when a ticket waits though it could start.
+    pub(crate) fn decline(&mut self, number: Number, declined: Declined) {
+        if let Some(waiting) = self.waiting.get_mut(&number) {
+            waiting.ticket.declined = declined;
+        }
     }
 
     /// Gives a waiting ticket other candidates; `regroup` must follow. The answer is whether it waits.
@@ -95,19 +150,16 @@ impl Queue {
     pub(crate) fn draw(&mut self, arrival: Arrival, since: Moment) -> Box<Ticket> {
         let number = self.next;
         self.next = Number(number.0 + 1);
-        Box::new(Ticket { arrival, since, number, tried: Tried::default(), unreached: None })
+        Box::new(Ticket { arrival, since, number, tried: Tried::default(), unreached: None, declined: None })
     }
 
     /// Adds a ticket that does not wait, at the place of its number; `eligible` is sorted.
     pub(crate) fn push(&mut self, ticket: Box<Ticket>, eligible: &[BackendId]) {
         let number = ticket.number;
-        let line = self.join(number, eligible);
-        if number < self.fresh {
-            self.lower(number, line, eligible);
-        }
-        self.fresh = self.fresh.max(Number(number.0 + 1));
+        let line = self.join(number, sort(&ticket), eligible);
         self.tickets.insert(ticket.arrival.ticket, number);
         self.deadlines.insert((ticket.arrival.deadline, number));
+        *self.keys.entry(ticket.arrival.key).or_default() += 1;
         self.waiting.insert(number, Waiting { ticket, line });
     }
 
@@ -115,8 +167,15 @@ impl Queue {
         let Waiting { ticket, line } = self.waiting.remove(&number)?;
         self.tickets.remove(&ticket.arrival.ticket);
         self.deadlines.remove(&(ticket.arrival.deadline, number));
+        let left = self.keys.get_mut(&ticket.arrival.key).map_or(0, |waiting| {
+            *waiting -= 1;
+            *waiting
+        });
+        if left == 0 {
+            self.keys.remove(&ticket.arrival.key);
+        }
         if let Some(line) = self.lines.get_mut(&line) {
-            line.numbers.remove(&number);
+            line.remove(number, group(&ticket));
             self.empty += usize::from(line.numbers.is_empty());
         }
         if self.empty > EMPTY_LINES_MAX {
@@ -125,23 +184,66 @@ impl Queue {
         Some(ticket)
     }
 
-    /// The oldest ticket that the backend may serve.
-    pub(crate) fn oldest(&mut self, backend: BackendId) -> Option<Number> {
-        let bounds = self.bounds.get_mut(&backend)?;
-        loop {
-            let (bound, id) = *bounds.first()?;
-            if bound >= self.fresh {
-                return None;
-            }
-            let line = self.lines.get(&id).expect("a line is in the books of its backends while it exists");
-            // who joins an empty line later has a later number, or lowers the bound
-            let head = line.numbers.first().copied().unwrap_or(self.fresh);
-            if head == bound {
-                return Some(head);
-            }
-            bounds.remove(&(bound, id));
-            bounds.insert((head, id));
+    /// The first `most` of those whose kind `may` start now: by class, by what `rank` says of their keys, then
+    /// by number. One that is older than `age_max` counts as of the next class; the oldest of those is always there.
+    pub(crate) fn window(
+        &self,
+        may: impl Fn(&Kind) -> bool,
+        most: usize,
+        (now, age_max): (Moment, Span),
+        rank: impl Fn(Key, usize) -> u64,
+        window: &mut Vec<Number>,
+    ) {
+        window.clear();
+        let old = |number: Number| {
+            let ticket = self.waiting.get(&number).map(|waiting| &waiting.ticket);
+            ticket.is_some_and(|ticket| now.since(ticket.since) >= age_max)
+        };
+        let head = |line: LineId, group: Group, number: Number, before: usize| {
+            let class = if old(number) { group.0.above() } else { group.0 };
+            Reverse((class, rank(group.1, before), number, line, group, before))
+        };
+        let mut heads: BinaryHeap<Head> = BinaryHeap::new();
+        let mut oldest = None;
+        for (id, line) in self.lines.iter().filter(|(_, line)| !line.numbers.is_empty() && may(&line.kind)) {
+            let firsts = line.groups.iter().filter_map(|(group, numbers)| Some((*group, *numbers.first()?)));
+            heads.extend(firsts.map(|(group, number)| head(*id, group, number, 0)));
+            let first = line.numbers.first().copied();
+            oldest = [oldest, first].into_iter().flatten().min();
         }
+        while window.len() < most
+            && let Some(Reverse((_, _, number, line, group, before))) = heads.pop()
+        {
+            window.push(number);
+            let numbers = self.lines.get(&line).and_then(|line| line.groups.get(&group));
+            let next = numbers.and_then(|numbers| {
+                numbers.range((Bound::Excluded(number), Bound::Unbounded)).next().copied()
+            });
+            heads.extend(next.map(|next| head(line, group, next, before + 1)));
+        }
+        window.extend(oldest.filter(|oldest| old(*oldest) && !window.contains(oldest)));
+    }
+
+    /// How many wait for each backend in lines that touch none of the open ones; who has a choice counts in parts.
+    pub(crate) fn backlog(&self, open: &BTreeSet<BackendId>) -> BTreeMap<BackendId, f64> {
+        let mut backlog = BTreeMap::new();
+        for line in self.lines.values().filter(|line| !line.numbers.is_empty() && !line.touches(open)) {
+            for backend in line.kind.eligible.iter() {
+                *backlog.entry(*backend).or_default() +=
+                    line.numbers.len() as f64 / line.kind.eligible.len() as f64;
+            }
+        }
+        backlog
+    }
+
+    /// Whether a key has somebody waiting.
+    pub(crate) fn waits(&self, key: Key) -> bool {
+        self.keys.contains_key(&key)
+    }
+
+    /// The keys of those who wait.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.keys()
     }
 
     /// Puts everyone in the line that `eligible` says now. Who gets none is named, oldest first, to be taken out.
@@ -150,19 +252,18 @@ impl Queue {
         eligible: impl Fn(&Ticket) -> Result<Vec<BackendId>, Refusal>,
     ) -> Vec<(Number, Refusal)> {
         self.lines.clear();
-        self.sets.clear();
-        self.bounds.clear();
+        self.kinds.clear();
         self.empty = 0;
         let mut stranded = Vec::new();
         for number in self.numbers() {
-            match self.ticket(number).map(&eligible) {
-                Some(Ok(eligible)) => {
-                    let line = self.join(number, &eligible);
+            match self.ticket(number).map(|ticket| (sort(ticket), eligible(ticket))) {
+                Some((sort, Ok(eligible))) => {
+                    let line = self.join(number, sort, &eligible);
                     if let Some(waiting) = self.waiting.get_mut(&number) {
                         waiting.line = line;
                     }
                 }
-                Some(Err(why)) => stranded.push((number, why)),
+                Some((_, Err(why))) => stranded.push((number, why)),
                 None => {}
             }
         }
@@ -171,12 +272,12 @@ impl Queue {
 
     /// The sets of backends that somebody waits for, each with how many do.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[BackendId], usize)> {
-        self.lines.values().map(|line| (&*line.eligible, line.numbers.len()))
+        self.lines.values().map(|line| (&*line.kind.eligible, line.numbers.len()))
     }
 
     /// Who waits for backends that are all among those that `gone` accepts, oldest first.
     pub(crate) fn stranded(&self, gone: impl Fn(&[BackendId]) -> bool) -> Vec<Number> {
-        let lines = self.lines.values().filter(|line| gone(&line.eligible));
+        let lines = self.lines.values().filter(|line| gone(&line.kind.eligible));
         let mut numbers: Vec<Number> = lines.flat_map(|line| line.numbers.iter().copied()).collect();
         numbers.sort_unstable();
         numbers
@@ -185,7 +286,7 @@ impl Queue {
     /// How many of those who wait compete for one of these backends, of all or of those before a number. Looks
     /// at all lines: not for every request.
     pub(crate) fn rivals(&self, eligible: &[BackendId], before: Option<Number>) -> usize {
-        let rival = |line: &&Line| line.eligible.iter().any(|id| eligible.binary_search(id).is_ok());
+        let rival = |line: &&Line| line.kind.eligible.iter().any(|id| eligible.binary_search(id).is_ok());
         let count = |line: &Line| match before {
             Some(number) => line.numbers.range(..number).count(),
             None => line.numbers.len(),
@@ -196,59 +297,54 @@ impl Queue {
     /// What a waiting ticket waits for.
     pub(crate) fn eligible(&self, number: Number) -> Option<Arc<[BackendId]>> {
         let line = self.waiting.get(&number)?.line;
-        self.lines.get(&line).map(|line| line.eligible.clone())
+        self.lines.get(&line).map(|line| line.kind.eligible.clone())
     }
 
-    /// Puts a number into its line. The bounds of a line that exists still hold when the number is the latest.
-    fn join(&mut self, number: Number, eligible: &[BackendId]) -> LineId {
-        if let Some(id) = self.sets.get(eligible)
+    /// Puts a number into its line.
+    fn join(
+        &mut self,
+        number: Number,
+        (group, model): (Group, Option<ModelId>),
+        eligible: &[BackendId],
+    ) -> LineId {
+        let kind = Kind { eligible: eligible.into(), model };
+        if let Some(id) = self.kinds.get(&kind)
             && let Some(line) = self.lines.get_mut(id)
         {
             self.empty -= usize::from(line.numbers.is_empty());
-            line.numbers.insert(number);
+            line.insert(number, group);
             return *id;
         }
         let id = LineId(self.next_line);
         self.next_line += 1;
-        let eligible: Arc<[BackendId]> = eligible.into();
-        for backend in eligible.iter() {
-            self.bounds.entry(*backend).or_default().insert((number, id));
-        }
-        self.sets.insert(eligible.clone(), id);
-        self.lines.insert(id, Line { eligible, numbers: BTreeSet::from([number]) });
+        let mut line = Line { kind: kind.clone(), numbers: BTreeSet::new(), groups: BTreeMap::new() };
+        line.insert(number, group);
+        self.kinds.insert(kind, id);
+        self.lines.insert(id, line);
         id
-    }
-
-    /// Makes the bounds of a line hold for an older number. Looks at all lines: for those who come back only.
-    fn lower(&mut self, number: Number, line: LineId, eligible: &[BackendId]) {
-        for backend in eligible {
-            let bounds = self.bounds.entry(*backend).or_default();
-            let bound = bounds.iter().find(|(_, id)| *id == line).copied();
-            if let Some((bound, _)) = bound
-                && number < bound
-            {
-                bounds.remove(&(bound, line));
-                bounds.insert((number, line));
-            }
-        }
     }
 
     fn sweep(&mut self) {
         self.lines.retain(|_, line| !line.numbers.is_empty());
         let lines = &self.lines;
-        self.sets.retain(|_, id| lines.contains_key(id));
-        self.bounds.retain(|_, bounds| {
-            bounds.retain(|(_, id)| lines.contains_key(id));
-            !bounds.is_empty()
-        });
+        self.kinds.retain(|_, id| lines.contains_key(id));
         self.empty = 0;
     }
+}
+
+fn group(ticket: &Ticket) -> Group {
+    (ticket.arrival.class, ticket.arrival.key)
+}
+
+/// Its group, and the model that it wants; where it has several names, the first stands for all.
+fn sort(ticket: &Ticket) -> (Group, Option<ModelId>) {
+    (group(ticket), ticket.arrival.candidates.first().map(|candidate| candidate.model))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Class, Key};
+    use crate::{Chain, Class, Key, Policy};
 
     #[test]
     fn ever_new_sets_of_backends_leave_nothing_behind() {
@@ -257,21 +353,27 @@ mod tests {
             let arrival = Arrival {
                 ticket: TicketId(turn.into()),
                 key: Key(0),
+                weight: 1,
                 class: Class::Normal,
                 prompt_tokens: 0,
+                prompt: Chain::default(),
+                policy: Policy::Priority,
                 candidates: Box::default(),
                 deadline: Moment::NEVER,
             };
             let ticket = queue.draw(arrival, Moment::default());
             queue.push(ticket, &[BackendId(turn), BackendId(turn + 1)]);
             let number = queue.number(TicketId(turn.into())).unwrap();
-            assert_eq!(queue.oldest(BackendId(turn)), Some(number));
+            let mut window = Vec::new();
+            let may = |kind: &Kind| kind.eligible.contains(&BackendId(turn));
+            let times = (Moment::default(), Span::from_secs(1));
+            queue.window(may, 16, times, |_, _| 0, &mut window);
+            assert_eq!(window, [number]);
             assert!(queue.take(number).is_some());
-            assert_eq!(queue.oldest(BackendId(turn)), None);
-            let bounds: usize = queue.bounds.values().map(BTreeSet::len).sum();
-            assert!(queue.lines.len() <= EMPTY_LINES_MAX && queue.sets.len() == queue.lines.len());
-            assert_eq!(bounds, 2 * queue.lines.len());
+            queue.window(may, 16, times, |_, _| 0, &mut window);
+            assert_eq!(window, []);
+            assert!(queue.lines.len() <= EMPTY_LINES_MAX && queue.kinds.len() == queue.lines.len());
         }
-        assert!(queue.deadlines.is_empty() && queue.tickets.is_empty());
+        assert!(queue.deadlines.is_empty() && queue.tickets.is_empty() && queue.keys.is_empty());
     }
 }

@@ -1,10 +1,10 @@
 //! The scheduler: takes each event to the parts it concerns and starts whoever may start afterwards.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::choose::{choose, down, draining, eligible, named, resting};
+use crate::choose::{down, draining, eligible, resting};
 use crate::pace::turn;
+use crate::place::{Pass, Place};
 use crate::queue::{Number, Queue, Ticket};
 use crate::retry::Budget;
 use crate::slots::{Failed, Slots};
@@ -19,13 +19,14 @@ type Offer = (TicketId, Box<[Candidate]>);
 
 /// The scheduling core. The same seed and events give the same decisions.
 pub struct Scheduler {
-    seed: u64,
-    now: Moment,
-    fleet: Arc<Fleet>,
-    slots: Slots,
-    queue: Queue,
+    pub(crate) seed: u64,
+    pub(crate) now: Moment,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) slots: Slots,
+    pub(crate) queue: Queue,
     budget: Budget,
     closing: bool,
+    pub(crate) pass: Pass,
 }
 
 impl Scheduler {
@@ -41,6 +42,7 @@ impl Scheduler {
             queue: Queue::default(),
             budget: Budget::new(),
             closing: false,
+            pass: Pass::default(),
         }
     }
 
@@ -58,7 +60,10 @@ impl Scheduler {
             }
             Event::FirstToken { ticket } => freed.extend(self.slots.first_token(ticket, self.now)),
             Event::Fail { ticket, fault, sent } => {
-                self.fill(std::mem::take(&mut freed), out);
+                // time gives first; what nobody wanted before is looked at once all is known
+                if !freed.is_empty() || self.pass.next_wake().is_some_and(|wake| wake <= self.now) {
+                    self.fill(std::mem::take(&mut freed), out);
+                }
                 freed.extend(self.fail(ticket, fault, sent, out));
             }
             Event::Finish { ticket, outcome, usage } => {
@@ -83,7 +88,10 @@ impl Scheduler {
 
     /// When `handle` wants to be called if nothing else happens before: a deadline or the end of a grace or rest.
     pub fn next_wake(&self) -> Option<Moment> {
-        let due = [self.queue.next_deadline(), self.slots.next_change()].into_iter().flatten().min();
+        let due = [self.queue.next_deadline(), self.slots.next_change(), self.pass.next_wake()]
+            .into_iter()
+            .flatten()
+            .min();
         due.filter(|moment| *moment < Moment::NEVER)
     }
 
@@ -149,6 +157,11 @@ impl Scheduler {
         &self.fleet
     }
 
+    /// How many slots were weighed for requests so far.
+    pub fn evaluations(&self) -> u64 {
+        self.pass.evaluations()
+    }
+
     fn expire(&mut self, out: &mut Vec<Decision>) {
         while let Some((ticket, eligible)) = self.queue.expire(self.now) {
             let why = self.late(&ticket, &eligible);
@@ -161,16 +174,22 @@ impl Scheduler {
         if self.queue.number(id).is_some() || self.slots.runs(id) {
             return;
         }
+        let key = arrival.key;
+        if !self.queue.waits(key) {
+            self.slots.fair.join(key, self.queue.keys());
+        }
+        self.slots.known.returns.arrived(&arrival.prompt, self.now);
         let ticket = self.queue.draw(arrival, self.now);
         if let Err(why) = self.admit(ticket, out) {
             out.push(Decision::Refuse { ticket: id, why });
         }
     }
 
-    fn admit(&mut self, ticket: Box<Ticket>, out: &mut Vec<Decision>) -> Result<(), Refusal> {
+    fn admit(&mut self, mut ticket: Box<Ticket>, out: &mut Vec<Decision>) -> Result<(), Refusal> {
         self.open(&ticket)?;
-        if let Some((candidate, backend)) = choose(self.seed, &ticket, &self.slots) {
-            self.start(ticket, candidate, backend, out);
+        let full = self.queue.len() >= self.fleet.queue_max;
+        if let Some(place) = self.place_last(&mut ticket, full) {
+            self.start(ticket, &place, out);
             return Ok(());
         }
         let eligible = eligible(&ticket, &self.slots)?;
@@ -188,6 +207,7 @@ impl Scheduler {
         if waiting >= self.fleet.queue_max {
             return Err(Refusal::QueueFull { waiting, retry_after: self.retry_after(&eligible) });
         }
+        self.spare(&eligible);
         self.queue.push(ticket, &eligible);
         Ok(())
     }
@@ -204,15 +224,17 @@ impl Scheduler {
     /// Tries a request elsewhere, now or when it is its turn there.
     fn again(&mut self, failed: Failed, out: &mut Vec<Decision>) -> Result<(), Refusal> {
         let Failed { mut ticket, streamed, unreached, .. } = failed;
+        ticket.declined = None;
+        self.stale();
         self.open(&ticket)?;
         let tried = ticket.tried.len();
         let exhausted = Refusal::Exhausted { tried, budget: false };
         if streamed || tried >= TRIES_MAX {
             return Err(exhausted);
         }
-        if let Some((candidate, backend)) = choose(self.seed, &ticket, &self.slots) {
+        if let Some(place) = self.place_last(&mut ticket, false) {
             self.spend(tried, unreached)?;
-            self.start(ticket, candidate, backend, out);
+            self.start(ticket, &place, out);
             return Ok(());
         }
         // Who reached nobody yet hears what a newcomer would.
@@ -235,6 +257,7 @@ impl Scheduler {
             return Err(or(Refusal::Resting { retry_after: self.retry_after(&eligible) }));
         }
         self.spend(tried, unreached)?;
+        self.spare(&eligible);
         self.queue.push(ticket, &eligible);
         Ok(())
     }
@@ -308,39 +331,13 @@ impl Scheduler {
         self.fleet.backends.keys().copied().collect()
     }
 
-    /// Starts the oldest who may, again and again, until the freed backends are full or nobody waits for them.
-    fn fill(&mut self, freed: BTreeSet<BackendId>, out: &mut Vec<Decision>) {
-        if self.queue.len() == 0 {
-            return;
-        }
-        let mut heads: BTreeSet<(Option<Number>, BackendId)> =
-            freed.into_iter().map(|id| (None, id)).collect();
-        while let Some((seen, backend)) = heads.pop_first() {
-            if self.slots.free(backend) == 0 {
-                continue;
-            }
-            let Some(head) = self.queue.oldest(backend) else { continue };
-            if seen == Some(head) {
-                // a backend that was not freed just now is full for all who wait
-                let best = self.queue.ticket(head).and_then(|ticket| match heads.is_empty() {
-                    true => named(&ticket.arrival, backend),
-                    false => choose(self.seed, ticket, &self.slots),
-                });
-                let Some((candidate, backend)) = best else { continue };
-                if let Some(ticket) = self.queue.take(head) {
-                    self.start(ticket, candidate, backend, out);
-                }
-            }
-            heads.insert((Some(head), backend));
-        }
-    }
-
-    fn start(&mut self, ticket: Box<Ticket>, candidate: u16, backend: BackendId, out: &mut Vec<Decision>) {
+    pub(crate) fn start(&mut self, ticket: Box<Ticket>, place: &Place, out: &mut Vec<Decision>) {
         if ticket.tried.len() == 0 && ticket.unreached.is_none() {
             self.budget.earn();
         }
         let id = ticket.arrival.ticket;
-        let slot = self.slots.start(ticket, backend, self.now);
+        let Place { candidate, backend, model } = *place;
+        let slot = self.slots.start(ticket, backend, model, self.now);
         out.push(Decision::Start { ticket: id, candidate, backend, slot });
     }
 

@@ -2,122 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::breaker::Switch;
-use crate::choose::named;
-use crate::estimate::Estimate;
-use crate::pace::Pace;
+use crate::fair::Fair;
+use crate::known::{Course, Known};
 use crate::queue::Ticket;
+use crate::room::Room;
 use crate::{
-    BREAKER_REST_MAX, Backend, BackendId, Candidate, Cause, Fault, Fleet, Health, LIMITED_REST_MIN, ModelId,
-    Moment, Outcome, SLOTS_MAX, SlotId, TicketId, Usage,
+    BREAKER_REST_MAX, BackendId, CANDIDATES_MAX, Candidate, Cause, Fault, Fleet, LIMITED_REST_MIN,
+    LONG_TOKENS, ModelId, Moment, Outcome, Policy, SlotId, TicketId, Usage,
 };
 
-/// One backend's slots. It outlives the backend's place in the fleet until the last slot is back.
-pub(crate) struct Room {
-    pub(crate) backend: Backend,
-    pub(crate) present: bool,
-    pub(crate) busy: u32,
-    pub(crate) streaming: u32,
-    pub(crate) switch: Switch,
-    pub(crate) pace: Pace,
-    /// The last that was known of its health is that it is down.
-    down: bool,
-    /// Where it stands in `Slots::rests`.
-    alarm: Option<Moment>,
-    cooling: BTreeMap<SlotId, Moment>,
-    /// Slots that were given back, at most `SLOTS_MAX`.
-    back: BTreeSet<SlotId>,
-    /// The first slot that was never taken; all from here on are free.
-    fresh: u32,
-}
-
-impl Room {
-    fn new(backend: Backend) -> Room {
-        Room {
-            backend,
-            present: false,
-            busy: 0,
-            streaming: 0,
-            switch: Switch::new(),
-            pace: Pace::default(),
-            down: false,
-            alarm: None,
-            cooling: BTreeMap::new(),
-            back: BTreeSet::new(),
-            fresh: 0,
-        }
-    }
-
-    pub(crate) fn slots(&self) -> u32 {
-        self.backend.slots.min(SLOTS_MAX)
-    }
-
-    pub(crate) fn cooling(&self) -> u32 {
-        self.cooling.len() as u32
-    }
-
-    pub(crate) fn empty(&self) -> bool {
-        self.busy == 0 && self.cooling.is_empty()
-    }
-
-    /// How many requests may start on it now.
-    pub(crate) fn free(&self) -> u32 {
-        match self.present && self.backend.up() {
-            true => self.switch.admits(self.vacant()),
-            false => 0,
-        }
-    }
-
-    /// How many slots nobody holds.
-    pub(crate) fn vacant(&self) -> u32 {
-        self.slots().saturating_sub(self.busy + self.cooling())
-    }
-
-    /// Takes in what probes say now, which may be what they said before.
-    fn hear(&mut self, health: Health) {
-        match health {
-            Health::Healthy if self.down => self.switch.vouch(),
-            Health::Unknown if self.backend.health == Health::Unhealthy => self.switch.doubt(),
-            Health::Healthy | Health::Unhealthy | Health::Unknown => {}
-        }
-        self.down = match health {
-            Health::Healthy => false,
-            Health::Unhealthy => true,
-            Health::Unknown => self.down,
-        };
-    }
-
-    /// The lowest free slot: with one free below the limit, it lies below the limit too.
-    fn take(&mut self) -> SlotId {
-        self.busy += 1;
-        self.back.pop_first().unwrap_or_else(|| {
-            self.fresh += 1;
-            SlotId(self.fresh - 1)
-        })
-    }
-
-    fn give(&mut self, slot: SlotId) {
-        self.back.insert(slot);
-    }
-}
-
-struct Run {
-    ticket: Box<Ticket>,
+pub(crate) struct Run {
+    pub(crate) ticket: Box<Ticket>,
     backend: BackendId,
     slot: SlotId,
-    since: Moment,
+    pub(crate) since: Moment,
     /// Of the backend's breaker.
     era: u32,
     /// When the first content passed.
-    first: Option<Moment>,
-}
-
-impl Run {
-    fn place(&self) -> Option<(BackendId, ModelId)> {
-        let arrival = &self.ticket.arrival;
-        let (candidate, _) = named(arrival, self.backend)?;
-        Some((self.backend, arrival.candidates[usize::from(candidate)].model))
-    }
+    pub(crate) first: Option<Moment>,
+    pub(crate) course: Course,
 }
 
 /// An attempt that failed.
@@ -137,7 +40,10 @@ pub(crate) struct Slots {
     runs: BTreeMap<TicketId, Run>,
     cooling: BTreeSet<(Moment, BackendId, SlotId)>,
     rests: BTreeSet<(Moment, BackendId)>,
-    estimate: Estimate,
+    pub(crate) known: Known,
+    pub(crate) fair: Fair,
+    /// How many were started.
+    started: u64,
 }
 
 /// What an adopted fleet asks of those who wait.
@@ -157,7 +63,9 @@ impl Slots {
             runs: BTreeMap::new(),
             cooling: BTreeSet::new(),
             rests: BTreeSet::new(),
-            estimate: Estimate::default(),
+            known: Known::default(),
+            fair: Fair::default(),
+            started: 0,
         }
     }
 
@@ -191,7 +99,7 @@ impl Slots {
 
     /// Tokens that the backend of a running request reads in a second, where measured.
     pub(crate) fn prefill_tps(&self, ticket: TicketId) -> Option<u32> {
-        self.estimate.prefill_tps(self.runs.get(&ticket)?.place()?)
+        self.known.speeds.prefill_tps(self.runs.get(&ticket)?.course.place)
     }
 
     /// When the first cooling slot comes free or the first rest ends, by itself.
@@ -201,15 +109,54 @@ impl Slots {
         [cooled, rested].into_iter().flatten().min()
     }
 
-    /// Takes a slot of a backend that has one free.
-    pub(crate) fn start(&mut self, mut ticket: Box<Ticket>, backend: BackendId, now: Moment) -> SlotId {
+    /// Takes a slot of a backend that has one free, for `model` there.
+    pub(crate) fn start(
+        &mut self,
+        mut ticket: Box<Ticket>,
+        backend: BackendId,
+        model: ModelId,
+        now: Moment,
+    ) -> SlotId {
         let room = self.rooms.get_mut(&backend).expect("only a backend with a free slot is chosen");
         let slot = room.take();
         let era = room.switch.start();
+        let loads = room.loads(model);
+        if loads {
+            room.loading = Some(model);
+            if let Some(before) = room.resident.replace(model) {
+                self.known.caches.unload((backend, before));
+            }
+        }
         ticket.tried.push(backend);
         let id = ticket.arrival.ticket;
-        self.runs.insert(id, Run { ticket, backend, slot, since: now, era, first: None });
+        let cache = (room.backend.cache, room.slots());
+        let mut course = self.known.start(&ticket, (backend, model), cache, loads, now);
+        self.fair.start(ticket.arrival.key, course.charge / weight(&ticket));
+        for other in &room.runs {
+            if let Some(other) = self.runs.get_mut(other).filter(|other| other.first.is_none()) {
+                (other.course.shared, course.shared) = (true, true);
+            }
+        }
+        room.runs.push(id);
+        self.started += 1;
+        room.turn = self.started;
+        self.runs.insert(id, Run { ticket, backend, slot, since: now, era, first: None, course });
         slot
+    }
+
+    /// A request is about to be placed.
+    pub(crate) fn look(&mut self, ticket: &Ticket) {
+        let arrival = &ticket.arrival;
+        if arrival.policy == Policy::LongWaits && ticket.tokens() >= LONG_TOKENS {
+            for candidate in arrival.candidates.iter().take(CANDIDATES_MAX) {
+                self.known.recent.touch(candidate.backend, &arrival.prompt);
+            }
+        }
+    }
+
+    /// A request that runs.
+    pub(crate) fn run(&self, ticket: TicketId) -> Option<&Run> {
+        self.runs.get(&ticket)
     }
 
     /// The first content passed by; the answer is the backend when that ended its trial.
@@ -217,6 +164,8 @@ impl Slots {
         let run = self.runs.get_mut(&ticket).filter(|run| run.first.is_none())?;
         let room = self.rooms.get_mut(&run.backend).expect("a room stays while a request runs in it");
         run.first = Some(now);
+        room.loading = None;
+        room.waited(now.since(run.since).secs());
         room.streaming += 1;
         room.switch.succeed(run.era, now).then_some(run.backend)
     }
@@ -229,13 +178,11 @@ impl Slots {
         usage: Usage,
         now: Moment,
     ) -> Option<BackendId> {
-        let run = self.runs.remove(&ticket)?;
+        let mut run = self.runs.remove(&ticket)?;
         let backend = run.backend;
-        if outcome == Outcome::Done
-            && let (Some(first), Some(place)) = (run.first, run.place())
-        {
-            let tokens = usage.prompt.unwrap_or(run.ticket.arrival.prompt_tokens);
-            self.estimate.prefilled(place, tokens, usage.cached, first.since(run.since));
+        match outcome {
+            Outcome::Unsent => self.known.undo(&run.ticket, &mut run.course, now),
+            _ => self.known.finish(&run.ticket, &run.course, (run.since, run.first), (outcome, usage), now),
         }
         let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
         match outcome {
@@ -258,8 +205,15 @@ impl Slots {
 
     /// Ends an attempt that failed before any content.
     pub(crate) fn fail(&mut self, ticket: TicketId, fault: Fault, sent: bool, now: Moment) -> Option<Failed> {
-        let run = self.runs.remove(&ticket)?;
+        let mut run = self.runs.remove(&ticket)?;
         let backend = run.backend;
+        match sent {
+            false => self.known.undo(&run.ticket, &mut run.course, now),
+            true => {
+                let ended = (Outcome::Failed, Usage::default());
+                self.known.finish(&run.ticket, &run.course, (run.since, run.first), ended, now);
+            }
+        }
         let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
         let cause = Cause::Fault(fault);
         if let Fault::Limited { retry_after } = fault {
@@ -348,6 +302,12 @@ impl Slots {
         let Run { backend, slot, first, .. } = *run;
         let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
         room.busy -= 1;
+        if room.busy == 0 {
+            room.loading = None;
+        }
+        room.runs.retain(|id| *id != run.ticket.arrival.ticket);
+        let more = now.since(run.since).secs() - run.course.charge;
+        self.fair.end(run.ticket.arrival.key, more / weight(&run.ticket));
         room.streaming -= u32::from(first.is_some());
         let until = if cut { now + room.backend.release_grace } else { now };
         if until > now {
@@ -376,7 +336,11 @@ impl Slots {
         }
         if gone {
             self.rooms.remove(&backend);
-            self.estimate.forget(backend);
+            self.known.forget(backend);
         }
     }
+}
+
+fn weight(ticket: &Ticket) -> f64 {
+    f64::from(ticket.arrival.weight.max(1))
 }

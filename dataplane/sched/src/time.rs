@@ -33,6 +33,16 @@ impl Span {
     pub const fn from_secs(secs: u64) -> Span {
         Span(secs.saturating_mul(1_000_000))
     }
+
+    /// In seconds.
+    pub fn secs(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// Of so many seconds, rounded up to a microsecond; zero for less than none, at most what fits.
+    pub(crate) fn of_secs(secs: f64) -> Span {
+        Span((secs * 1e6).ceil() as u64)
+    }
 }
 
 impl Add<Span> for Moment {

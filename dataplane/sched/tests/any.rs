@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fault, Fleet, Health, Key, ModelId,
-    Moment, Outcome, Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Health, Key,
+    ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
 const STEPS: u64 = 60_000;
@@ -45,9 +45,16 @@ impl Chance {
             },
             draining: chance.below(8) == 0,
             release_grace: Span(chance.odd()),
+            cache: Cache::default(),
+            one_model: false,
         };
         let backends = (0..self.below(BACKENDS)).map(|_| (self.backend(), backend(self))).collect();
-        Fleet { owner: self.below(20) > 0, queue_max: self.below(60) as usize, backends }
+        Fleet {
+            owner: self.below(20) > 0,
+            queue_max: self.below(60) as usize,
+            tuning: Tuning::default(),
+            backends,
+        }
     }
 
     fn event(&mut self) -> Event {
@@ -57,6 +64,9 @@ impl Chance {
                 ticket,
                 key: Key(0),
                 class: Class::Batch,
+                weight: 1,
+                prompt: Chain::default(),
+                policy: Policy::Priority,
                 prompt_tokens: self.odd() as u32,
                 candidates: (0..self.below(5))
                     .map(|_| Candidate { backend: self.backend(), model: ModelId(0) })

@@ -11,7 +11,7 @@ use std::{
 };
 
 use proto::v1;
-use sched::{BackendId, Fleet, Health, Span};
+use sched::{BackendId, Cache, Fleet, Health, Span};
 use wire::{Dialect, Pattern};
 
 use super::{Backend, Kind, Model, Secret, Snapshot, Version};
@@ -77,7 +77,7 @@ impl Parser {
         rules: Vec<Rule>,
         owner: bool,
     ) -> Snapshot {
-        let mut fleet = Fleet { owner, queue_max: self.queue_max, backends: BTreeMap::new() };
+        let mut fleet = Fleet { owner, queue_max: self.queue_max, ..Fleet::default() };
         let mut backends = Vec::with_capacity(rows.len());
         for (backend, row) in rows {
             fleet.backends.insert(
@@ -89,6 +89,8 @@ impl Parser {
                     health: backend.health,
                     draining: backend.draining,
                     release_grace: release_grace(backend.kind),
+                    cache: cache(backend.kind),
+                    one_model: false,
                 },
             );
             backends.push(Arc::new(backend));
@@ -102,6 +104,7 @@ impl Parser {
             fleet: Arc::new(fleet),
             routing: routing(snapshot),
             places,
+            salt: salt(&snapshot.salt),
         }
     }
 
@@ -186,6 +189,24 @@ const fn release_grace(kind: Kind) -> Span {
         Kind::Llamacpp => Span(150_000),
         Kind::Ollama | Kind::LmStudio => Span(250_000),
         Kind::Vllm | Kind::Openai | Kind::Anthropic | Kind::Gemini | Kind::Unknown => Span(0),
+    }
+}
+
+/// What prompts are hashed with: all of the installation's salt, which is random.
+fn salt(bytes: &[u8]) -> u64 {
+    let words =
+        bytes.chunks_exact(8).map(|word| word.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+    words.fold(0, |salt, word| salt ^ word)
+}
+
+/// How a server of this kind keeps prompts, where it does not say so itself (SCHEDULING.md, section 1).
+const fn cache(kind: Kind) -> Cache {
+    match kind {
+        // --cache-ram, 8 GiB by default, at some 128 KiB a token
+        Kind::Llamacpp => Cache::Slots { ram: 65_536 },
+        Kind::Ollama | Kind::LmStudio | Kind::Unknown => Cache::Slots { ram: 0 },
+        Kind::Vllm => Cache::Pool { tokens: 200_000 },
+        Kind::Openai | Kind::Anthropic | Kind::Gemini => Cache::Pool { tokens: 4_000_000 },
     }
 }
 

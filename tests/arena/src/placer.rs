@@ -4,7 +4,7 @@ mod blind;
 mod render;
 
 pub use blind::Blind;
-pub use render::{BLOCK_TOKENS_MAX, blocks};
+pub use render::blocks;
 
 /// A stretch of a prompt, named by everything up to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

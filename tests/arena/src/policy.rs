@@ -1,5 +1,7 @@
 //! Who places requests, by name.
 
+use sched::{Span, Tuning};
+
 use crate::books::Insight;
 use crate::engine::{Player, Run, Setting, run};
 use crate::fleet::Machine;
@@ -9,6 +11,11 @@ use crate::rivals::{Bound, Ettft, Pick, Queue, Rule, Seed, Switches};
 use crate::scene::Scene;
 use crate::score::Score;
 use crate::work::TraceFault;
+
+/// The product's figures with keys served in order of arrival.
+fn in_order() -> Tuning {
+    Tuning { fair_quantum: None, ..Tuning::default() }
+}
 
 /// One of those that take part.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +43,17 @@ impl Policy {
     /// Everyone, the product first.
     #[must_use]
     pub fn all() -> Vec<Policy> {
+        let product = Options::default();
+        let in_order = Options { tuning: in_order(), ..product };
+        let by = |policy| Options { ranked: true, policy, ..in_order };
         let mut all = vec![
-            Policy { name: "product", how: How::Product(Options::default()) },
-            Policy { name: "product ranked", how: How::Product(Options { ranked: true }) },
-            Policy { name: "product candid", how: How::Candid(Options::default()) },
+            Policy { name: "product", how: How::Product(product) },
+            Policy { name: "product in order", how: How::Product(in_order) },
+            Policy { name: "product ranked", how: How::Product(Options { ranked: true, ..product }) },
+            Policy { name: "product candid", how: How::Candid(product) },
+            Policy { name: "product long waits", how: How::Product(by(sched::Policy::LongWaits)) },
+            Policy { name: "product priority", how: How::Product(by(sched::Policy::Priority)) },
+            Policy { name: "product least busy", how: How::Product(by(sched::Policy::LeastBusy)) },
             Policy { name: "round robin", how: How::Queue(Pick::RoundRobin) },
             Policy { name: "least connections", how: How::Queue(Pick::LeastConnections) },
             Policy { name: "priority FIFO", how: How::Queue(Pick::Priority) },
@@ -70,7 +84,7 @@ impl Policy {
         all
     }
 
-    /// The published rule with one of its terms switched off.
+    /// The product's rule with one of its terms switched off, then the published one.
     #[must_use]
     pub fn ablations() -> Vec<Policy> {
         let (rule, known) = (Switches::default(), Insight::default());
@@ -87,7 +101,19 @@ impl Policy {
             ("ETTFT capacity x0.5", rule, Insight { capacity: 0.5, ..known }),
             ("ETTFT capacity x2", rule, Insight { capacity: 2.0, ..known }),
         ];
-        switched.map(|(name, rule, known)| Policy { name, how: How::Ettft(rule, known) }).into()
+        let own = [
+            ("product no eviction", Tuning { eviction_weight: 0.0, ..in_order() }),
+            ("product no interference", Tuning { interference_weight: 0.0, ..in_order() }),
+            ("product never waits", Tuning { wait_max: Span::ZERO, ..in_order() }),
+            ("product no hold", Tuning { hold: 0.0, ..in_order() }),
+        ];
+        let own = own.map(|(name, tuning)| Policy {
+            name,
+            how: How::Product(Options { tuning, ..Options::default() }),
+        });
+        own.into_iter()
+            .chain(switched.map(|(name, rule, known)| Policy { name, how: How::Ettft(rule, known) }))
+            .collect()
     }
 
     /// The one of this name.

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Decision, Event, Fleet, Health, INPUT_MARGIN_PERCENT, Key,
-    ModelId, Moment, Outcome, Scheduler, SlotId, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fleet, Health,
+    INPUT_MARGIN_PERCENT, Key, ModelId, Moment, Outcome, Policy, Scheduler, SlotId, Span, TicketId, Tuning,
+    Usage,
 };
 
+use crate::cache::Shape;
+
 use crate::fleet::Machine;
-use crate::placer::{Place, Placer, Report, Seen};
+use crate::placer::{Finish, Place, Placer, Report, Seen};
 
 /// Nobody is turned away because many wait.
 const QUEUE_MAX: usize = 100_000;
@@ -19,12 +22,17 @@ const QUEUE_MAX: usize = 100_000;
 pub struct Options {
     /// Whether the priorities of the servers count.
     pub ranked: bool,
+    /// By which rule it places.
+    pub policy: Policy,
+    /// The figures of the rule.
+    pub tuning: Tuning,
 }
 
 /// The core, in virtual time.
 pub struct Product {
     core: Scheduler,
     decisions: Vec<Decision>,
+    policy: Policy,
 }
 
 impl Product {
@@ -32,7 +40,7 @@ impl Product {
     #[must_use]
     pub fn new(machines: &[Machine], seed: u64, options: Options) -> Self {
         let fleet = Arc::new(fleet(machines, options));
-        Product { core: Scheduler::new(seed, fleet), decisions: Vec::new() }
+        Product { core: Scheduler::new(seed, fleet), decisions: Vec::new(), policy: options.policy }
     }
 
     fn handle(&mut self, now: f64, event: Event, out: &mut Vec<Place>) {
@@ -53,8 +61,15 @@ impl Placer for Product {
         let arrival = Arrival {
             ticket: TicketId(seen.ticket),
             key: Key(seen.key as u64),
+            weight: 1,
             class: Class::Normal,
             prompt_tokens: seen.prompt_tokens,
+            prompt: Chain::new(seen.blocks.iter().map(|block| Block {
+                hash: block.hash,
+                tokens: block.tokens,
+                own: block.own,
+            })),
+            policy: self.policy,
             candidates: seen.backends.iter().map(candidate).collect(),
             deadline: Moment::NEVER,
         };
@@ -66,7 +81,16 @@ impl Placer for Product {
     }
 
     fn finish(&mut self, now: f64, ticket: u64, report: &Report, out: &mut Vec<Place>) {
-        let usage = Usage { cached: report.cached, prompt: report.prompt, output: report.output };
+        let usage = Usage {
+            cached: report.cached,
+            prompt: report.prompt,
+            output: report.output,
+            prefill: report.prefill_s.map(|secs| Span((secs * 1e6) as u64)),
+            end: match report.finish {
+                Finish::Tool => End::Tool,
+                Finish::Stop => End::Turn,
+            },
+        };
         self.handle(now, Event::Finish { ticket: TicketId(ticket), outcome: Outcome::Done, usage }, out);
     }
 
@@ -87,10 +111,15 @@ fn fleet(machines: &[Machine], options: Options) -> Fleet {
         health: Health::Healthy,
         draining: false,
         release_grace: Span::ZERO,
+        cache: match machine.cache {
+            Shape::Slots { ram } => Cache::Slots { ram: ram as u32 },
+            Shape::Pool { capacity } => Cache::Pool { tokens: capacity as u32 },
+        },
+        one_model: machine.load_s.is_some(),
     };
     let backends: BTreeMap<BackendId, Backend> =
         (0..).map(BackendId).zip(machines.iter().map(backend)).collect();
-    Fleet { owner: true, queue_max: QUEUE_MAX, backends }
+    Fleet { owner: true, queue_max: QUEUE_MAX, tuning: options.tuning, backends }
 }
 
 /// Lengths are exact here, so what the core adds for estimates that fall short would make servers smaller than

@@ -34,10 +34,52 @@ fn a_run_repeats_from_its_seed() {
 
 /// The whole way around the core, its clock in microseconds and its slots included, costs nothing.
 #[test]
-fn ranked_the_core_is_the_queue_with_priorities() {
+fn by_priority_the_core_is_the_queue_with_priorities() {
     for world in ["hetero6:agentic:1", "single8:agentic:0.6"] {
         let (core, queue) =
-            (Score::of(&play("product ranked", world, 1)), Score::of(&play("priority FIFO", world, 1)));
+            (Score::of(&play("product priority", world, 1)), Score::of(&play("priority FIFO", world, 1)));
         assert!((core.ttft / queue.ttft - 1.0).abs() < 0.01, "{world}: {core:?} for {queue:?}");
+    }
+}
+
+fn score(policy: &str, world: &str) -> Score {
+    let scores: Vec<Score> = (1..=3).map(|seed| Score::of(&play(policy, world, seed))).collect();
+    Score::mean(&scores)
+}
+
+/// Least warm share and most seconds to the first token, over three seeds.
+const FIGURES: [(&str, f64, f64); 6] = [
+    ("hetero6:agentic:1", 0.85, 6.4),
+    ("single4:agentic:0.25", 0.78, 15.7),
+    ("single8:agentic:0.6", 0.85, 7.6),
+    ("vllm4:agentic:0.75", 0.90, 1.2),
+    ("vllm4:agentic:1.5", 0.82, 5.7),
+    ("swap4:agentic2:0.25", 0.80, 5.8),
+];
+
+#[test]
+fn the_figures_of_the_rule_are_reached() {
+    for (world, warm, ttft) in FIGURES {
+        let score = score("product", world);
+        assert!(score.warm >= warm && score.ttft <= ttft, "{world}: {score:?}");
+    }
+    let score = score("product in order", "hetero6:agentic:1");
+    assert!(score.p99 <= 60.0 && score.turns >= 41.0, "{score:?}");
+}
+
+/// Each term is worth something somewhere: without it the first token comes later there.
+#[test]
+fn every_term_is_worth_its_place() {
+    for (without, world) in [
+        ("product no eviction", "hetero6:agentic:1"),
+        ("product no interference", "hetero6:agentic:1"),
+        ("product never waits", "vllm4:agentic:1.5"),
+        ("product no hold", "single4:agentic:0.25"),
+    ] {
+        let (with, without_it) = (score("product in order", world), score(without, world));
+        assert!(
+            without_it.ttft > 1.04 * with.ttft,
+            "{without} in {world}: {without_it:?} and {with:?} with it"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! No slot idles while a ticket that may use it waits.
+//! No slot idles while a ticket that may use it waits, save for one that is placed where its prompt is warm: see `age`.
 
 use crate::laws::{Step, ensure};
 use crate::ledger::Ledger;
@@ -11,7 +11,7 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     if free.is_empty() {
         return Ok(());
     }
-    for (ticket, wait) in ledger.waiting() {
+    for (ticket, wait) in ledger.waiting().iter().filter(|(_, wait)| !wait.chooses()) {
         let idle = free.iter().find(|id| ledger.may(wait, ***id));
         ensure(idle.is_none(), || format!("{ticket:?} waits and {idle:?} has a free slot"))?;
     }

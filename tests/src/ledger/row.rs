@@ -1,6 +1,6 @@
 //! The rows of the books.
 
-use sched::{Arrival, BackendId, Moment, Refusal, SlotId};
+use sched::{Arrival, BackendId, ModelId, Moment, Policy, Refusal, SlotId};
 
 /// Someone who waits.
 #[derive(Clone, Debug)]
@@ -15,6 +15,19 @@ pub struct Wait {
     pub unreached: Option<Moment>,
 }
 
+impl Wait {
+    /// Whether it may be better off waiting than with a free slot, or a free slot be kept for another.
+    pub fn chooses(&self) -> bool {
+        self.arrival.policy == Policy::CacheAffine
+    }
+
+    /// The model that it is to have on a backend.
+    pub fn model(&self, backend: BackendId) -> Option<ModelId> {
+        let mut candidates = self.arrival.candidates.iter();
+        candidates.find(|candidate| candidate.backend == backend).map(|candidate| candidate.model)
+    }
+}
+
 /// A slot that is held.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -22,6 +35,8 @@ pub struct Held {
     pub backend: BackendId,
     /// Which.
     pub slot: SlotId,
+    /// The model that it has there.
+    pub model: Option<ModelId>,
     /// Whether the first token has passed.
     pub streaming: bool,
     /// How often the backend's breaker had opened when it started.

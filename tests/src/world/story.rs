@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Candidate, Class, Event, Fleet, Health, Key, ModelId, Moment, Outcome, Span,
-    TicketId, Usage,
+    Arrival, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Event, Fleet, Health, Key, ModelId,
+    Moment, Outcome, Policy, Span, TicketId, Tuning, Usage,
 };
 
 use super::{Chance, Core, Fate, Happening, Mood, Request, World};
@@ -14,6 +14,9 @@ use super::{Chance, Core, Fate, Happening, Mood, Request, World};
 const STRANGER: BackendId = BackendId(999);
 /// Enough for more sets of backends than the core keeps lines for.
 const BACKENDS_MAX: u64 = 8;
+
+const CACHES: [Cache; 3] =
+    [Cache::Slots { ram: 0 }, Cache::Slots { ram: 20_000 }, Cache::Pool { tokens: 20_000 }];
 
 /// What a seed stands for.
 pub struct Story {
@@ -32,6 +35,8 @@ pub struct Story {
     moody_percent: u64,
     /// All servers are shaky from the beginning.
     shaky: bool,
+    /// By which rule requests are placed.
+    policy: Policy,
     tickets: u64,
 }
 
@@ -41,7 +46,12 @@ impl Story {
         let mut chance = Chance::new(seed);
         let grace_us = chance.pick(&[0, 50_000, 250_000]);
         let queue_max = chance.pick(&[0, 3, 20, 60]);
-        let mut fleet = Fleet { owner: true, queue_max, backends: BTreeMap::new() };
+        let mut fleet = Fleet {
+            owner: true,
+            queue_max,
+            tuning: Tuning { fair_quantum: None, ..Tuning::default() },
+            backends: BTreeMap::new(),
+        };
         let wild = chance.percent(20);
         let backends = if wild { BACKENDS_MAX } else { chance.within(1, BACKENDS_MAX) };
         for id in 0..backends as u32 {
@@ -60,7 +70,28 @@ impl Story {
         let shelf = BTreeMap::new();
         let moody_percent = chance.pick(&[0, 0, 2, 10, 30]);
         let shaky = moody_percent == 0 && chance.percent(80);
-        Story { chance, fleet, shelf, models, grace_us, service_us, wild, moody_percent, shaky, tickets: 0 }
+        let policy = if seed.is_multiple_of(2) { Policy::CacheAffine } else { Policy::Priority };
+        if policy == Policy::CacheAffine {
+            fleet.tuning.fair_quantum = Some(Span(10 * service_us));
+            fleet.tuning.age_max = Span(5 * service_us);
+            for backend in fleet.backends.values_mut() {
+                backend.cache = chance.pick(&CACHES);
+                backend.one_model = chance.percent(30);
+            }
+        }
+        Story {
+            chance,
+            fleet,
+            shelf,
+            models,
+            grace_us,
+            service_us,
+            wild,
+            moody_percent,
+            shaky,
+            policy,
+            tickets: 0,
+        }
     }
 
     /// The fleet at the beginning.
@@ -149,10 +180,20 @@ impl Story {
         };
         let prompt_tokens = chance.pick(&[10, 90, 91, 500, 5000]);
         let lag = Span(chance.within(0, self.grace_us));
+        let (class, prompt) = match self.policy {
+            Policy::CacheAffine => {
+                let class = chance.pick(&[Class::Interactive, Class::Normal, Class::Batch]);
+                (class, draw_prompt(chance, prompt_tokens))
+            }
+            _ => (Class::Normal, Chain::default()),
+        };
         let arrival = Arrival {
             ticket: TicketId(self.tickets),
             key: Key(self.tickets % 3),
-            class: Class::Normal,
+            class,
+            weight: 1,
+            prompt,
+            policy: self.policy,
             prompt_tokens,
             candidates: self.draw_candidates(),
             deadline,
@@ -263,6 +304,17 @@ impl Story {
     }
 }
 
+/// A prompt that begins as others do.
+fn draw_prompt(chance: &mut Chance, tokens: u32) -> Chain {
+    let blocks = chance.within(1, 5);
+    let mut hash = 0u64;
+    let block = |turn: u64| {
+        hash = hash.wrapping_mul(31).wrapping_add(chance.below(3) + 1);
+        Block { hash, tokens: tokens / blocks as u32, own: turn % 2 == 1 }
+    };
+    Chain::new((0..blocks).map(block).collect::<Vec<_>>())
+}
+
 fn draw_backend(chance: &mut Chance, grace_us: u64) -> Backend {
     Backend {
         slots: chance.pick(&[0, 1, 1, 1, 2, 4]),
@@ -275,5 +327,7 @@ fn draw_backend(chance: &mut Chance, grace_us: u64) -> Backend {
         },
         draining: chance.percent(5),
         release_grace: Span(grace_us * chance.within(1, 2)),
+        cache: Cache::default(),
+        one_model: false,
     }
 }

@@ -53,6 +53,10 @@ pub enum Flaw {
     Lingers,
     /// It does not hear that who waits may go elsewhere.
     Forgets,
+    /// It waits for warm servers, and keeps slots, for as long as that may pay.
+    Patient,
+    /// It believes that servers hold all models at once.
+    Reloads,
 }
 
 /// The scheduler with a flaw.
@@ -158,6 +162,11 @@ fn twist_fleet(flaw: Flaw, fleet: &Fleet) -> Fleet {
     let mut fleet = fleet.clone();
     fleet.owner |= flaw == Flaw::Usurps;
     fleet.queue_max += usize::from(flaw == Flaw::Crowds);
+    if flaw == Flaw::Patient {
+        fleet.tuning.age_max = Span::from_secs(3600);
+        fleet.tuning.wait_max = Span::from_secs(3600);
+        fleet.tuning.wait_budget = 1000.0;
+    }
     for backend in fleet.backends.values_mut() {
         twist_backend(flaw, backend);
     }
@@ -171,6 +180,7 @@ fn twist_backend(flaw: Flaw, backend: &mut Backend) {
         Flaw::Hopes => backend.draining = false,
         Flaw::NoGrace => backend.release_grace = Span::ZERO,
         Flaw::Perverse => backend.priority = -backend.priority,
+        Flaw::Reloads => backend.one_model = false,
         _ => {}
     }
 }

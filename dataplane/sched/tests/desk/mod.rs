@@ -10,8 +10,8 @@ use std::str::SplitWhitespace;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Breaker, Candidate, Class, Decision, Event, Fault, Fleet, Health, Key,
-    ModelId, Moment, Outcome, Refusal, Scheduler, Span, TicketId, Usage,
+    Arrival, Backend, BackendId, Block, Breaker, Cache, Candidate, Chain, Class, Decision, End, Event, Fault,
+    Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
 /// Runs the steps on a core with the given fleet and compares all decisions.
@@ -34,7 +34,8 @@ pub fn run<'a>(seed: u64, fleet: &str, steps: impl IntoIterator<Item = &'a str>)
 }
 
 fn read_fleet(text: &str) -> Fleet {
-    let mut fleet = Fleet { owner: true, queue_max: 100, backends: BTreeMap::new() };
+    let mut fleet =
+        Fleet { owner: true, queue_max: 100, tuning: Tuning::default(), backends: BTreeMap::new() };
     for word in text.split_whitespace() {
         if word == "spare" {
             fleet.owner = false;
@@ -58,11 +59,16 @@ fn read_backend(text: &str) -> Backend {
         health: Health::Healthy,
         draining: false,
         release_grace: Span::ZERO,
+        cache: Cache::default(),
+        one_model: false,
     };
     for part in parts {
         match part.split_once('=') {
             Some(("prio", value)) => backend.priority = value.parse().unwrap(),
             Some(("max", value)) => backend.max_input_tokens = Some(value.parse().unwrap()),
+            Some(("pool", value)) => backend.cache = Cache::Pool { tokens: value.parse().unwrap() },
+            Some(("ram", value)) => backend.cache = Cache::Slots { ram: value.parse().unwrap() },
+            None if part == "one" => backend.one_model = true,
             Some(("grace", value)) => backend.release_grace = Span::from_millis(value.parse().unwrap()),
             None if part == "down" => backend.health = Health::Unhealthy,
             None if part == "unknown" => backend.health = Health::Unknown,
@@ -99,6 +105,8 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
             match what {
                 "prompt" => usage.prompt = count,
                 "cached" => usage.cached = count,
+                "output" => usage.output = count,
+                "tool" => usage.end = End::Tool,
                 _ => panic!("usage {what}"),
             }
         }
@@ -154,6 +162,9 @@ fn read_arrival(mut words: SplitWhitespace) -> Arrival {
         ticket,
         key: Key(0),
         class: Class::Normal,
+        weight: 1,
+        prompt: Chain::default(),
+        policy: Policy::Priority,
         prompt_tokens: 10,
         candidates: Box::default(),
         deadline: Moment::NEVER,
@@ -165,12 +176,51 @@ fn read_arrival(mut words: SplitWhitespace) -> Arrival {
                 let candidate = |name| Candidate { backend: backend_id(name), model: ModelId(0) };
                 arrival.candidates = backends.map(candidate).collect();
             }
+            "says" => {
+                arrival.policy = Policy::CacheAffine;
+                arrival.prompt = chain(words.next().unwrap());
+            }
+            "model" => {
+                let model = ModelId(number(&mut words) as u32);
+                arrival.candidates.iter_mut().for_each(|candidate| candidate.model = model);
+            }
+            "key" => arrival.key = Key(number(&mut words)),
+            "class" => {
+                arrival.class = match words.next().unwrap() {
+                    "interactive" => Class::Interactive,
+                    "batch" => Class::Batch,
+                    class => panic!("class {class}"),
+                };
+            }
+            "by" => arrival.policy = policy(words.next().unwrap()),
             "tokens" => arrival.prompt_tokens = number(&mut words) as u32,
             "until" => arrival.deadline = Moment(number(&mut words) * 1000),
             _ => panic!("arrival {word}"),
         }
     }
     arrival
+}
+
+/// A block of 1,000 tokens for each letter; large ones are the assistant's.
+fn chain(text: &str) -> Chain {
+    let mut hash = 0u64;
+    Chain::new(text.bytes().map(|byte| {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3).rotate_left(29);
+        Block { hash, tokens: 1000, own: byte.is_ascii_uppercase() }
+    }))
+}
+
+fn policy(word: &str) -> Policy {
+    match word {
+        "affinity" => Policy::CacheAffine,
+        "priority" => Policy::Priority,
+        "turns" => Policy::RoundRobin,
+        "busy" => Policy::LeastBusy,
+        "latency" => Policy::LowestLatency,
+        "tokens" => Policy::TokenAware,
+        "long" => Policy::LongWaits,
+        _ => panic!("policy {word}"),
+    }
 }
 
 fn say(decision: &Decision, arrivals: &BTreeMap<TicketId, Arrival>) -> String {
@@ -237,6 +287,7 @@ fn ask(core: &Scheduler, question: &str) -> String {
             let tps = core.prefill_tps(TicketId(number(&mut words)));
             tps.map_or("none".into(), |tps| tps.to_string())
         }
+        "weighed" => core.evaluations().to_string(),
         "retries" => core.view().retries.to_string(),
         "breaker" => {
             let view = core.view().backends[&backend_id(words.next().unwrap())];

@@ -1,8 +1,8 @@
 //! Where a call goes: a slot by way of the scheduling core, or any backend for calls that need none.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
-use sched::{BackendId, Refusal};
+use sched::{BackendId, Block, Chain, Refusal};
 use wire::Fault;
 
 use super::{Call, Run, no_route, refusal};
@@ -29,8 +29,9 @@ pub async fn first(
 ) -> Result<Placed, Fault> {
     let shared = &run.worker.shared;
     let mut patience = shared.limits.queue_wait;
+    let prompt = prompt(call, snapshot.salt);
     loop {
-        let why = match slot(run, call, &snapshot, &found, patience).await {
+        let why = match slot(run, call, &prompt, &snapshot, &found, patience).await {
             Ok((chosen, lease, newer)) => {
                 return Ok(Placed { found: newer.unwrap_or(found), chosen, lease });
             }
@@ -70,6 +71,7 @@ fn of_the_fleet(why: &Refusal) -> bool {
 async fn slot(
     run: &Run,
     call: &Call,
+    prompt: &Chain,
     snapshot: &Arc<Snapshot>,
     found: &Found,
     patience: Duration,
@@ -78,6 +80,7 @@ async fn slot(
     let wish = Wish {
         key: run.inquiry.key,
         prompt_tokens: call.ask.prompt_tokens,
+        prompt: prompt.clone(),
         candidates: found.numbered(),
         patience,
     };
@@ -89,6 +92,28 @@ async fn slot(
         shared.report.queued(&chosen.backend.name, run.inquiry.arrival.elapsed());
     }
     Ok((grant.candidate, lease, newer))
+}
+
+thread_local! {
+    /// The blocks of one prompt, while they become a chain.
+    static BLOCKS: RefCell<Vec<wire::Block>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Shorter prompts are not compared with what servers hold, in tokens: any server reads them in moments, and hashing
+/// them would be the larger part of what placing them costs.
+const PROMPT_TOKENS_MIN: u32 = 256;
+
+/// The prompt as the core compares it with what servers hold.
+fn prompt(call: &Call, salt: u64) -> Chain {
+    if call.ask.prompt_tokens < PROMPT_TOKENS_MIN {
+        return Chain::default();
+    }
+    BLOCKS.with_borrow_mut(|blocks| {
+        blocks.clear();
+        call.ask.blocks(call.operation, &call.body, salt, blocks);
+        let block = |block: &wire::Block| Block { hash: block.hash, tokens: block.tokens, own: block.own };
+        Chain::new(blocks.iter().map(block))
+    })
 }
 
 fn lookup(call: &Call, found: &Found) -> Lookup {

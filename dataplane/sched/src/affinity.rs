@@ -1,0 +1,251 @@
+//! What the servers' prompt caches are thought to hold: a mirror for each model on each backend, in the shape of its
+//! kind, corrected by what answers say.
+//!
+//! Hashes are chained, so two prompts are compared by halving; nothing grows with the number of blocks but memory.
+
+use std::collections::BTreeMap;
+
+use crate::chain::{Chain, Sequence};
+use crate::returns::End;
+use crate::{BackendId, ModelId, Moment, Span, TicketId};
+
+mod lanes;
+mod pool;
+mod table;
+
+pub(crate) use lanes::Lanes;
+pub(crate) use pool::Pool;
+
+/// Blocks that all mirrors together remember, at most but for what requests use; what was not used for longest in some
+/// mirror goes first.
+pub const RECORDS_MAX: usize = 1 << 20;
+/// More or less cached than was thought says something from this many tokens on, and from this part of the prompt on.
+const SURPRISE_TOKENS: u32 = 1024;
+const SURPRISE_PART: u32 = 8;
+/// A prompt was used recently when less than this part of the capacity was taken in since.
+const RECENT: f64 = 0.25;
+
+/// How a server keeps prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// One sequence a slot, and whole sequences in host memory for so many tokens (llama.cpp, Ollama, LM Studio).
+    Slots {
+        /// Zero where there is none.
+        ram: u32,
+    },
+    /// One pool of so many tokens that all slots share (vLLM, SGLang, hosted providers).
+    Pool {
+        /// As told by the server, or a guess; corrected by what answers say.
+        tokens: u32,
+    },
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Cache::Slots { ram: 0 }
+    }
+}
+
+/// Where a prompt would start and what is there of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Warm {
+    /// The slot of the server.
+    pub(crate) lane: usize,
+    /// Tokens.
+    pub(crate) cached: u32,
+    /// Tokens that come from host memory; zero where the slot has more.
+    pub(crate) saved: u32,
+}
+
+/// What a start would make a server forget.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Lost {
+    pub(crate) tokens: u32,
+    pub(crate) age: Span,
+}
+
+/// What a start displaced, for one that turns out not to have reached the server.
+pub(crate) type Before = Option<Sequence>;
+
+/// One model's cache on one backend.
+#[derive(Debug)]
+pub(crate) enum Mirror {
+    Lanes(Lanes),
+    Pool(Pool),
+}
+
+impl Mirror {
+    fn new(cache: Cache) -> Self {
+        match cache {
+            Cache::Slots { .. } => Mirror::Lanes(Lanes::default()),
+            Cache::Pool { tokens } => Mirror::Pool(Pool::new(tokens)),
+        }
+    }
+
+    /// What would be cached if `prompt` started now; `None` when every slot is in use.
+    pub(crate) fn peek(&self, prompt: &Chain, total: u32) -> Option<Warm> {
+        match self {
+            Mirror::Lanes(lanes) => lanes.peek(prompt, total),
+            Mirror::Pool(pool) => Some(pool.peek(prompt)),
+        }
+    }
+
+    fn records(&self) -> usize {
+        match self {
+            Mirror::Lanes(lanes) => lanes.records(),
+            Mirror::Pool(pool) => pool.records(),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Mirror::Lanes(lanes) => lanes.clear(),
+            Mirror::Pool(pool) => pool.clear(),
+        }
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        match self {
+            Mirror::Lanes(lanes) => lanes.forget_oldest(),
+            Mirror::Pool(pool) => pool.forget_oldest(),
+        }
+    }
+}
+
+/// All mirrors.
+#[derive(Debug, Default)]
+pub(crate) struct Affinity {
+    mirrors: BTreeMap<(BackendId, ModelId), Mirror>,
+    records: usize,
+}
+
+impl Affinity {
+    pub(crate) fn mirror(&self, place: (BackendId, ModelId)) -> Option<&Mirror> {
+        self.mirrors.get(&place)
+    }
+
+    /// A request starts. The answer is how much of its prompt is thought to be cached, and what it displaced.
+    pub(crate) fn start(
+        &mut self,
+        place: (BackendId, ModelId),
+        (cache, slots): (Cache, u32),
+        ticket: TicketId,
+        prompt: &Chain,
+        now: Moment,
+    ) -> (u32, f64, Before) {
+        // a prompt that is not compared takes a slot of its server, but leaves no trace in a pool
+        if prompt.len() == 0 && !matches!(self.mirrors.get(&place), Some(Mirror::Lanes(_))) {
+            return (0, 0.0, None);
+        }
+        let mirror = self.mirrors.entry(place).or_insert_with(|| Mirror::new(cache));
+        if matches!(
+            (&*mirror, cache),
+            (Mirror::Lanes(_), Cache::Pool { .. }) | (Mirror::Pool(_), Cache::Slots { .. })
+        ) {
+            self.records -= mirror.records();
+            *mirror = Mirror::new(cache);
+        }
+        self.records -= mirror.records();
+        let started = match mirror {
+            Mirror::Lanes(lanes) => {
+                let Cache::Slots { ram } = cache else {
+                    unreachable!("the mirror has the shape of the cache")
+                };
+                lanes.resize(slots as usize, ram);
+                match lanes.peek(prompt, prompt.tokens()) {
+                    Some(warm) => (warm.cached, 0.0, lanes.start(ticket, prompt.clone(), warm, now)),
+                    None => (0, 0.0, None),
+                }
+            }
+            Mirror::Pool(pool) => {
+                let (cached, distance) = (pool.cached(prompt), pool.distance(prompt));
+                pool.start(ticket, prompt.clone(), now);
+                (cached, distance, None)
+            }
+        };
+        self.records += mirror.records();
+        self.shrink();
+        started
+    }
+
+    /// A request ended, with so many tokens answered.
+    pub(crate) fn finish(
+        &mut self,
+        place: (BackendId, ModelId),
+        ticket: TicketId,
+        answer: u32,
+        end: End,
+        now: Moment,
+    ) {
+        self.change(place, |mirror| match mirror {
+            Mirror::Lanes(lanes) => lanes.finish(ticket, answer, end, now),
+            Mirror::Pool(pool) => pool.finish(ticket, Some(answer), now),
+        });
+    }
+
+    /// A request never reached the server.
+    pub(crate) fn undo(
+        &mut self,
+        place: (BackendId, ModelId),
+        ticket: TicketId,
+        before: Before,
+        now: Moment,
+    ) {
+        self.change(place, |mirror| match mirror {
+            Mirror::Lanes(lanes) => lanes.undo(ticket, before.unwrap_or_default()),
+            Mirror::Pool(pool) => pool.finish(ticket, None, now),
+        });
+    }
+
+    /// A server said how much of a prompt of `total` tokens was cached where `thought` was expected, with `distance`
+    /// as it was at the start. What it lost is not forgotten here: what is sent there builds it up again.
+    pub(crate) fn learn(
+        &mut self,
+        place: (BackendId, ModelId),
+        total: u32,
+        cached: u32,
+        thought: u32,
+        distance: f64,
+    ) {
+        let surprise = SURPRISE_TOKENS.max(total / SURPRISE_PART);
+        self.change(place, |mirror| {
+            let Mirror::Pool(pool) = mirror else { return };
+            if cached > thought.saturating_add(surprise) {
+                pool.scale(1.1);
+            } else if cached.saturating_add(surprise) < thought && distance > RECENT {
+                pool.scale(0.95);
+            }
+        });
+    }
+
+    /// The model was unloaded there.
+    pub(crate) fn unload(&mut self, place: (BackendId, ModelId)) {
+        self.change(place, Mirror::clear);
+    }
+
+    /// The backend is gone.
+    pub(crate) fn forget(&mut self, backend: BackendId) {
+        self.mirrors.retain(|(known, _), _| *known != backend);
+        self.records = self.mirrors.values().map(Mirror::records).sum();
+    }
+
+    fn change(&mut self, place: (BackendId, ModelId), change: impl FnOnce(&mut Mirror)) {
+        let Some(mirror) = self.mirrors.get_mut(&place) else { return };
+        self.records -= mirror.records();
+        change(mirror);
+        self.records += mirror.records();
+    }
+
+    /// Makes room by taking from each mirror in turn.
+    fn shrink(&mut self) {
+        let mut left = true;
+        while self.records > RECORDS_MAX && left {
+            left = false;
+            for mirror in self.mirrors.values_mut() {
+                let before = mirror.records();
+                left |= mirror.forget_oldest();
+                self.records -= before - mirror.records();
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The cache of a server that keeps one sequence a slot, and perhaps a list of whole sequences in host memory.
+
+use std::collections::VecDeque;
+
+use super::{Lost, Warm};
+use crate::chain::{Chain, Sequence};
+use crate::returns::End;
+use crate::{Moment, Span, TicketId};
+
+/// A slot is taken for what it holds when more than this share of the prompt is there (llama.cpp's
+/// `--slot-prompt-similarity`), in percent.
+const SIMILAR_PERCENT: u64 = 10;
+
+/// One slot of the server, as it is thought to be.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    pub(crate) held: Sequence,
+    pub(crate) ticket: Option<TicketId>,
+    /// When it was last used.
+    pub(crate) last: Moment,
+    /// Since when one conversation has had it.
+    pub(crate) tenure: Moment,
+    /// How the last answer in it ended.
+    pub(crate) end: End,
+}
+
+#[derive(Debug)]
+struct Saved {
+    held: Sequence,
+    last: Moment,
+}
+
+/// All slots of one model on one server.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    lanes: Vec<Lane>,
+    /// What host memory holds, oldest first; bounded by its tokens.
+    saved: VecDeque<Saved>,
+    saved_tokens: u64,
+    ram: u64,
+}
+
+impl Lanes {
+    pub(crate) fn resize(&mut self, slots: usize, ram: u32) {
+        self.ram = ram.into();
+        while self.lanes.len() > slots && self.lanes.last().is_some_and(|lane| lane.ticket.is_none()) {
+            self.lanes.pop();
+        }
+        while self.lanes.len() < slots {
+            self.lanes.push(Lane::default());
+        }
+        self.trim();
+    }
+
+    pub(crate) fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    pub(crate) fn keeps_evicted(&self) -> bool {
+        self.ram > 0
+    }
+
+    /// Blocks that are remembered.
+    pub(crate) fn records(&self) -> usize {
+        let saved = self.saved.iter().map(|saved| saved.held.prompt.len());
+        self.lanes.iter().map(|lane| lane.held.prompt.len()).chain(saved).sum()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.saved.clear();
+        self.saved_tokens = 0;
+        for lane in &mut self.lanes {
+            lane.held = Sequence::default();
+        }
+    }
+
+    /// Forgets what was not used for longest; false when nothing is left that no request uses.
+    pub(crate) fn forget_oldest(&mut self) -> bool {
+        if let Some(saved) = self.saved.pop_front() {
+            self.saved_tokens -= u64::from(saved.held.tokens());
+            return true;
+        }
+        let idle = self.lanes.iter_mut().filter(|lane| lane.ticket.is_none() && lane.held.prompt.len() > 0);
+        let oldest = idle.min_by_key(|lane| lane.last);
+        oldest.map(|lane| lane.held = Sequence::default()).is_some()
+    }
+
+    /// Which slot the server would take now, and how much of the prompt is there or in host memory: the longest
+    /// common prefix if it is not short, else the slot that was not used for longest.
+    pub(crate) fn peek(&self, prompt: &Chain, total: u32) -> Option<Warm> {
+        let idle = || self.lanes.iter().enumerate().filter(|(_, lane)| lane.ticket.is_none());
+        let mut best: Option<(usize, u32)> = None;
+        for (index, lane) in idle() {
+            let common = lane.held.common(prompt);
+            if best.is_none_or(|(_, most)| common > most) {
+                best = Some((index, common));
+            }
+        }
+        let (mut lane, mut here) = best?;
+        if u64::from(here) * 100 <= u64::from(total.max(1)) * SIMILAR_PERCENT {
+            let (oldest, kept) = idle().min_by_key(|(_, lane)| lane.last)?;
+            (lane, here) = (oldest, kept.held.common(prompt));
+        }
+        let saved =
+            self.saved.iter().map(|saved| saved.held.common(prompt)).max().filter(|most| *most > here);
+        Some(Warm { lane, cached: here.max(saved.unwrap_or_default()), saved: saved.unwrap_or_default() })
+    }
+
+    /// The most of the prompt that host memory or an idle slot holds: what a slot that comes free could start with.
+    pub(crate) fn anywhere(&self, prompt: &Chain) -> u32 {
+        if self.ram == 0 {
+            return 0;
+        }
+        let idle =
+            self.lanes.iter().filter(|lane| lane.ticket.is_none()).map(|lane| lane.held.common(prompt));
+        self.saved.iter().map(|saved| saved.held.common(prompt)).chain(idle).max().unwrap_or_default()
+    }
+
+    /// A request starts where `peek` said; the answer is what it displaced there, to be put back should the request
+    /// not reach the server.
+    pub(crate) fn start(
+        &mut self,
+        ticket: TicketId,
+        prompt: Chain,
+        warm: Warm,
+        now: Moment,
+    ) -> Option<Sequence> {
+        let lane = self.lanes.get_mut(warm.lane)?;
+        let goes_on =
+            prompt.common(&lane.held.prompt) == lane.held.prompt.len() && lane.held.prompt.len() > 0;
+        let common = lane.held.common(&prompt);
+        let held = Sequence { prompt: prompt.clone(), answer: 0 };
+        let before = std::mem::replace(&mut lane.held, held);
+        let last = std::mem::replace(&mut lane.last, now);
+        lane.ticket = Some(ticket);
+        if !goes_on {
+            lane.tenure = now;
+        }
+        let tokens = before.tokens();
+        if self.ram > 0 && tokens > 0 && u64::from(common) * 2 < u64::from(tokens) {
+            self.saved_tokens += u64::from(tokens);
+            self.saved.push_back(Saved { held: before.clone(), last });
+            self.trim();
+        }
+        if warm.saved > 0 {
+            let most = (0..self.saved.len()).max_by_key(|index| self.saved[*index].held.common(&prompt));
+            if let Some(saved) = most.and_then(|index| self.saved.remove(index)) {
+                self.saved_tokens -= u64::from(saved.held.tokens());
+            }
+        }
+        Some(before)
+    }
+
+    /// The request in it ended, with so many tokens answered.
+    pub(crate) fn finish(&mut self, ticket: TicketId, answer: u32, end: End, now: Moment) {
+        if let Some(lane) = self.of(ticket) {
+            lane.ticket = None;
+            lane.held.answer = answer;
+            (lane.last, lane.end) = (now, end);
+        }
+    }
+
+    /// The request never reached the server.
+    pub(crate) fn undo(&mut self, ticket: TicketId, before: Sequence) {
+        if let Some(lane) = self.of(ticket) {
+            lane.ticket = None;
+            lane.held = before;
+        }
+    }
+
+    fn of(&mut self, ticket: TicketId) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.ticket == Some(ticket))
+    }
+
+    /// What the server forgets when `prompt` starts in a slot that holds `held`, `idle` long unused.
+    pub(crate) fn displaced(
+        &self,
+        held: &Sequence,
+        idle: Span,
+        prompt: &Chain,
+        saved: u32,
+        now: Moment,
+        lost: &mut Vec<Lost>,
+    ) {
+        let (tokens, common) = (u64::from(held.tokens()), u64::from(held.common(prompt)));
+        if tokens == common {
+            return;
+        }
+        if self.ram == 0 {
+            return lost.push(Lost { tokens: (tokens - common) as u32, age: idle });
+        }
+        if common * 2 >= tokens {
+            return;
+        }
+        if tokens > self.ram {
+            return lost.push(Lost { tokens: tokens as u32, age: idle });
+        }
+        let mut over = (self.saved_tokens.saturating_sub(saved.into()) + tokens).saturating_sub(self.ram);
+        for saved in &self.saved {
+            if over == 0 {
+                break;
+            }
+            let tokens = saved.held.tokens();
+            lost.push(Lost { tokens, age: now.since(saved.last) });
+            over = over.saturating_sub(tokens.into());
+        }
+    }
+
+    fn trim(&mut self) {
+        while self.saved_tokens > self.ram
+            && let Some(saved) = self.saved.pop_front()
+        {
+            self.saved_tokens -= u64::from(saved.held.tokens());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What the core has learned, and what it expects of a request that runs.
+
+use crate::affinity::{Affinity, Before, Cache};
+use crate::estimate::Estimate;
+use crate::lengths::Answers;
+use crate::queue::Ticket;
+use crate::recent::Recent;
+use crate::returns::Returns;
+use crate::{BackendId, ModelId, Moment, Outcome, Policy, Span, Usage};
+
+/// What was expected of a request when it started.
+#[derive(Debug)]
+pub(crate) struct Course {
+    pub(crate) place: (BackendId, ModelId),
+    /// Tokens of its prompt that were thought to be cached.
+    pub(crate) thought: u32,
+    /// How long ago, in parts of the cache, they were used.
+    distance: f64,
+    before: Before,
+    /// Seconds until its first token, the load of the model included.
+    pub(crate) prefill: f64,
+    /// Seconds of that for the load of the model.
+    pub(crate) load: f64,
+    /// Tokens of its answer.
+    pub(crate) answer: f64,
+    /// Seconds that it was expected to hold the slot.
+    pub(crate) charge: f64,
+    /// Another prompt was read at the same time.
+    pub(crate) shared: bool,
+}
+
+/// All that is learned.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) speeds: Estimate,
+    pub(crate) caches: Affinity,
+    pub(crate) returns: Returns,
+    pub(crate) answers: Answers,
+    pub(crate) recent: Recent,
+}
+
+impl Known {
+    /// A request starts there, where the model must be loaded when `loads`.
+    pub(crate) fn start(
+        &mut self,
+        ticket: &Ticket,
+        place: (BackendId, ModelId),
+        (cache, slots): (Cache, u32),
+        loads: bool,
+        now: Moment,
+    ) -> Course {
+        let arrival = &ticket.arrival;
+        let (cached, distance, before) =
+            self.caches.start(place, (cache, slots), arrival.ticket, &arrival.prompt, now);
+        let thought = cached.min(ticket.tokens().saturating_sub(1));
+        let load = if loads { self.speeds.load(place) } else { 0.0 };
+        let prefill = load + f64::from(ticket.tokens() - thought) / self.speeds.prefill(place);
+        let answer = self.answers.expected(arrival.key);
+        let charge = prefill + answer / self.speeds.decode(place);
+        Course { place, thought, distance, before, prefill, load, answer, charge, shared: false }
+    }
+
+    /// It ended without reaching the server.
+    pub(crate) fn undo(&mut self, ticket: &Ticket, course: &mut Course, now: Moment) {
+        self.caches.undo(course.place, ticket.arrival.ticket, course.before.take(), now);
+    }
+
+    /// It ended: first content came at `first`, `since` is when it started.
+    pub(crate) fn finish(
+        &mut self,
+        ticket: &Ticket,
+        course: &Course,
+        (since, first): (Moment, Option<Moment>),
+        (outcome, usage): (Outcome, Usage),
+        now: Moment,
+    ) {
+        let arrival = &ticket.arrival;
+        let end = usage.end;
+        let answered = first.map_or(Span::ZERO, |first| now.since(first));
+        let guess = (answered.secs() * self.speeds.decode(course.place)) as u32;
+        let answer = usage.output.unwrap_or(guess);
+        self.caches.finish(course.place, arrival.ticket, answer, end, now);
+        if arrival.policy == Policy::LongWaits {
+            self.recent.finish(course.place.0, &arrival.prompt, answer);
+        }
+        if outcome != Outcome::Done {
+            return;
+        }
+        self.returns.ended(&arrival.prompt, end, now);
+        if let Some(output) = usage.output {
+            self.answers.add(arrival.key, output);
+            self.speeds.decoded(course.place, output, answered);
+        }
+        let Some(first) = first else { return };
+        // what the server tells is in its tokens, what is thought in ours
+        let total = usage.prompt.unwrap_or(ticket.tokens());
+        if let Some(prompt) = usage.prompt {
+            self.speeds.counted(course.place, ticket.tokens(), prompt);
+        }
+        let told = usage.cached.map(|cached| cached.min(total));
+        if let Some(cached) = told {
+            let ours = u64::from(cached) * u64::from(ticket.tokens()) / u64::from(total.max(1));
+            self.caches.learn(course.place, ticket.tokens(), ours as u32, course.thought, course.distance);
+        }
+        let took = usage.prefill.unwrap_or(first.since(since));
+        if course.load > 0.0 {
+            let rest = f64::from(total - told.unwrap_or(course.thought).min(total));
+            let read = rest / self.speeds.prefill(course.place);
+            self.speeds.loaded(course.place, (first.since(since).secs() - read).max(0.0));
+        } else if !course.shared {
+            let uncached = total - told.unwrap_or(course.thought).min(total);
+            let certain = told.is_some() || arrival.prompt.tokens() > 0;
+            self.speeds.prefilled(course.place, uncached, certain, took);
+        }
+    }
+
+    /// Seconds until a request is expected to end that runs since `since`.
+    pub(crate) fn rest(
+        &self,
+        ticket: &Ticket,
+        course: &Course,
+        times: (Moment, Option<Moment>),
+        now: Moment,
+    ) -> f64 {
+        let (since, first) = times;
+        let rate = self.speeds.decode(course.place);
+        match first {
+            None => (course.prefill - now.since(since).secs()).max(0.2) + course.answer / rate,
+            Some(first) => {
+                let so_far = now.since(first).secs() * rate;
+                self.answers.rest(ticket.arrival.key, so_far) / rate
+            }
+        }
+    }
+
+    /// The backend is gone.
+    pub(crate) fn forget(&mut self, backend: BackendId) {
+        self.speeds.forget(backend);
+        self.caches.forget(backend);
+        self.recent.forget(backend);
+    }
+}

@@ -1,0 +1,241 @@
+//! The pass over those who wait: who starts where, who waits for what, and when to look again.
+
+use std::collections::BTreeSet;
+
+use crate::affinity::Mirror;
+use crate::choose::choose;
+use crate::queue::{Declined, Kind, Number, Ticket};
+use crate::scheduler::Scheduler;
+use crate::slots::Slots;
+use crate::weigh::{Now, Options, Timeline, Weigher};
+use crate::{BackendId, Decision, ModelId, Moment, Policy, Span, Tuning};
+
+/// How many of those who wait are weighed at once.
+pub const WINDOW: usize = 16;
+/// While a slot is kept for a conversation, it is asked this often whether that is still right.
+const HOLD_STEP: Span = Span::from_millis(500);
+/// A voluntary wait is never looked at again sooner.
+const WAIT_STEP: Span = Span::from_millis(50);
+
+/// So long before its deadline nobody waits for what is better than a free slot.
+const DEADLINE_SPARED: Span = Span::from_millis(100);
+
+/// Scratch and memory of the passes.
+#[derive(Default)]
+pub(crate) struct Pass {
+    timeline: Timeline,
+    lost: Vec<crate::affinity::Lost>,
+    window: Vec<Number>,
+    /// Backends with free slots that those who wait did not take.
+    spared: BTreeSet<BackendId>,
+    /// Whether the timeline has all who wait in it, as things are.
+    current: bool,
+    wake: Option<Moment>,
+    evaluations: u64,
+}
+
+impl Pass {
+    /// When somebody has waited as long as was worth it.
+    pub(crate) fn next_wake(&self) -> Option<Moment> {
+        self.wake
+    }
+
+    /// How many slots were weighed for requests so far.
+    pub(crate) fn evaluations(&self) -> u64 {
+        self.evaluations
+    }
+}
+
+/// Where a request starts.
+pub(crate) struct Place {
+    pub(crate) candidate: u16,
+    pub(crate) backend: BackendId,
+    pub(crate) model: ModelId,
+}
+
+impl Scheduler {
+    /// Starts those who may and should, in order, until what is free is taken or spared.
+    pub(crate) fn fill(&mut self, freed: BTreeSet<BackendId>, out: &mut Vec<Decision>) {
+        (self.pass.wake, self.pass.current) = (None, false);
+        let mut open = std::mem::take(&mut self.pass.spared);
+        if self.queue.len() == 0 {
+            return;
+        }
+        open.extend(freed);
+        let mut window = std::mem::take(&mut self.pass.window);
+        'again: loop {
+            open.retain(|backend| self.slots.free(*backend) > 0);
+            if open.is_empty() {
+                break;
+            }
+            self.pass.wake = None;
+            self.window(&open, &mut window);
+            self.pass.timeline.clear(self.queue.backlog(&open));
+            for number in &window {
+                let place = self.place_waiting(*number);
+                if let Some(place) = place
+                    && let Some(ticket) = self.queue.take(*number)
+                {
+                    self.start(ticket, &place, out);
+                    continue 'again;
+                }
+            }
+            self.pass.current = true;
+            break;
+        }
+        self.pass.window = window;
+        self.pass.spared = open;
+    }
+
+    /// Where one that came in, or back, starts now; behind all who wait. One that `must` takes what is free.
+    pub(crate) fn place_last(&mut self, ticket: &mut Ticket, must: bool) -> Option<Place> {
+        if !self.pass.current {
+            self.pass.timeline.clear(self.queue.backlog(&BTreeSet::new()));
+        }
+        self.slots.look(ticket);
+        let (place, declined) = self.moment().place(ticket, must);
+        ticket.declined = declined;
+        place
+    }
+
+    /// One that is about to wait may have a free slot among these, which it did not take.
+    pub(crate) fn spare(&mut self, eligible: &[BackendId]) {
+        let free = eligible.iter().filter(|backend| self.slots.free(**backend) > 0);
+        self.pass.spared.extend(free);
+    }
+
+    /// Things are not as they were when the timeline was made.
+    pub(crate) fn stale(&mut self) {
+        self.pass.current = false;
+    }
+
+    fn place_waiting(&mut self, number: Number) -> Option<Place> {
+        let mut queue = std::mem::take(&mut self.queue);
+        if let Some(ticket) = queue.ticket(number) {
+            self.slots.look(ticket);
+        }
+        let placed = queue.ticket(number).map(|ticket| self.moment().place(ticket, false));
+        let (place, declined) = placed.unwrap_or_default();
+        queue.decline(number, declined);
+        self.queue = queue;
+        place
+    }
+
+    fn moment(&mut self) -> At<'_> {
+        At {
+            seed: self.seed,
+            now: self.now,
+            slots: &self.slots,
+            tuning: &self.fleet.tuning,
+            pass: &mut self.pass,
+        }
+    }
+
+    /// Whether requests of a kind may start on an open backend: none that would end a generation, or load a model that
+    /// is being loaded elsewhere for them.
+    fn takes(&self, backend: BackendId, kind: &Kind) -> bool {
+        let Some(room) = self.slots.room(backend) else { return false };
+        let Some(model) = kind.model else { return true };
+        let loading = |other: &BackendId| {
+            let room = self.slots.room(*other).filter(|_| *other != backend);
+            room.is_some_and(|room| room.loading == Some(model))
+        };
+        room.takes(model) && !(room.loads(model) && kind.eligible.iter().any(loading))
+    }
+
+    /// The first of those who may use one of the open backends: by class, then by what their keys had, then by arrival;
+    /// and the oldest of all.
+    fn window(&self, open: &BTreeSet<BackendId>, window: &mut Vec<Number>) {
+        let fair = &self.slots.fair;
+        let tuning = &self.fleet.tuning;
+        let rank = |key, picked: usize| {
+            let each = 2.0 + self.slots.known.answers.expected(key) / 30.0;
+            fair.rank(key, picked as f64 * each, tuning.fair_quantum)
+        };
+        let may = |kind: &Kind| {
+            kind.eligible.iter().any(|backend| open.contains(backend) && self.takes(*backend, kind))
+        };
+        self.queue.window(may, WINDOW, (self.now, tuning.age_max), rank, window);
+    }
+}
+
+/// One moment of the pass.
+struct At<'a> {
+    seed: u64,
+    now: Moment,
+    slots: &'a Slots,
+    tuning: &'a Tuning,
+    pass: &'a mut Pass,
+}
+
+impl At<'_> {
+    /// Where a request starts now, if it should: it may be better off with a slot that is busy. Beside it, since when it
+    /// waits for that.
+    fn place(mut self, ticket: &Ticket, must: bool) -> (Option<Place>, Declined) {
+        if ticket.arrival.policy != Policy::CacheAffine || self.nothing_to_weigh(ticket) {
+            let chosen = choose(self.seed, ticket, self.slots).map(|(candidate, backend)| {
+                let model = ticket.arrival.candidates[usize::from(candidate)].model;
+                Place { candidate, backend, model }
+            });
+            return (chosen, None);
+        }
+        let mut weigher = Weigher {
+            slots: self.slots,
+            tuning: self.tuning,
+            now: self.now,
+            evaluations: &mut self.pass.evaluations,
+            lost: &mut self.pass.lost,
+        };
+        // nobody who declined a free slot is refused for want of one
+        let last = ticket.arrival.deadline <= self.now + DEADLINE_SPARED;
+        let options = weigher.options(ticket, must || last, &mut self.pass.timeline);
+        let mut declined = ticket.declined;
+        if let Some(now) = options.now
+            && self.goes(&mut declined, &options, ticket.arrival.deadline)
+        {
+            let Now { candidate, backend, model, .. } = now;
+            return (Some(Place { candidate, backend, model }), declined);
+        }
+        if options.held {
+            let spared = (ticket.arrival.deadline - self.now) - DEADLINE_SPARED;
+            self.look_again(HOLD_STEP.min(spared));
+        }
+        if let Some(later) = &options.later {
+            let answer = self.slots.known.answers.expected(ticket.arrival.key);
+            self.pass.timeline.reserve(later, ticket, answer);
+        }
+        (None, declined)
+    }
+
+    /// Whether there is one place to go, which holds nothing that this request could use or displace.
+    fn nothing_to_weigh(&self, ticket: &Ticket) -> bool {
+        let [candidate] = &*ticket.arrival.candidates else { return false };
+        let place = (candidate.backend, candidate.model);
+        let lanes = matches!(self.slots.known.caches.mirror(place), Some(Mirror::Lanes(_)));
+        ticket.arrival.prompt.len() == 0 && !lanes
+    }
+
+    /// Whether a request takes the free slot. It waits for a busy one where that is clearly better, never for longer
+    /// than a part of what that saves.
+    fn goes(&mut self, declined: &mut Declined, options: &Options, deadline: Moment) -> bool {
+        let (Some(now), Some(later)) = (&options.now, &options.later) else { return true };
+        if now.cost * (1.0 - self.tuning.wait_margin) <= later.cost {
+            return true;
+        }
+        let saves = (now.cost - (later.cost - later.wait)).max(0.0);
+        let (since, first) = *declined.get_or_insert((self.now, saves));
+        let worth = Span::of_secs(self.tuning.wait_budget * saves.max(first)).min(self.tuning.wait_max);
+        let waited = self.now.since(since);
+        if waited >= worth {
+            return true;
+        }
+        let spared = (deadline - self.now) - DEADLINE_SPARED;
+        self.look_again((worth - waited).max(WAIT_STEP).min(spared));
+        false
+    }
+
+    fn look_again(&mut self, after: Span) {
+        let at = self.now + after;
+        self.pass.wake = Some(self.pass.wake.map_or(at, |wake| wake.min(at)));
+    }
+}

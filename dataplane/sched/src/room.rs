@@ -1,0 +1,131 @@
+//! One backend as the core sees it: its slots, what runs in them, its breaker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::breaker::Switch;
+use crate::pace::Pace;
+use crate::{Backend, Health, ModelId, Moment, SLOTS_MAX, SlotId, TicketId};
+
+/// A new time to the first token weighs so much.
+const FIRST_TOKEN_WEIGHT: f64 = 0.2;
+
+/// One backend's slots. It outlives the backend's place in the fleet until the last slot is back.
+pub(crate) struct Room {
+    pub(crate) backend: Backend,
+    pub(crate) present: bool,
+    pub(crate) busy: u32,
+    pub(crate) streaming: u32,
+    pub(crate) switch: Switch,
+    pub(crate) pace: Pace,
+    /// The last that was known of its health is that it is down.
+    down: bool,
+    /// Where it stands in `Slots::rests`.
+    pub(crate) alarm: Option<Moment>,
+    pub(crate) cooling: BTreeMap<SlotId, Moment>,
+    /// Slots that were given back, at most `SLOTS_MAX`.
+    back: BTreeSet<SlotId>,
+    /// The first slot that was never taken; all from here on are free.
+    fresh: u32,
+    /// When it was last started on, counted in starts.
+    pub(crate) turn: u64,
+    /// Seconds to the first token, as a moving average; zero until one came.
+    pub(crate) first_token: f64,
+    /// What runs here.
+    pub(crate) runs: Vec<TicketId>,
+    /// The model that it was last given, where it holds one at a time.
+    pub(crate) resident: Option<ModelId>,
+    /// The model that is being loaded for a request that waits for its first token.
+    pub(crate) loading: Option<ModelId>,
+}
+
+impl Room {
+    pub(crate) fn new(backend: Backend) -> Room {
+        Room {
+            backend,
+            present: false,
+            busy: 0,
+            streaming: 0,
+            switch: Switch::new(),
+            pace: Pace::default(),
+            down: false,
+            alarm: None,
+            cooling: BTreeMap::new(),
+            back: BTreeSet::new(),
+            fresh: 0,
+            turn: 0,
+            first_token: 0.0,
+            runs: Vec::new(),
+            resident: None,
+            loading: None,
+        }
+    }
+
+    pub(crate) fn slots(&self) -> u32 {
+        self.backend.slots.min(SLOTS_MAX)
+    }
+
+    pub(crate) fn cooling(&self) -> u32 {
+        self.cooling.len() as u32
+    }
+
+    pub(crate) fn empty(&self) -> bool {
+        self.busy == 0 && self.cooling.is_empty()
+    }
+
+    /// How many requests may start on it now.
+    pub(crate) fn free(&self) -> u32 {
+        match self.present && self.backend.up() {
+            true => self.switch.admits(self.vacant()),
+            false => 0,
+        }
+    }
+
+    /// Whether `model` is not in its memory.
+    pub(crate) fn loads(&self, model: ModelId) -> bool {
+        self.backend.one_model && self.resident != Some(model)
+    }
+
+    /// Whether a request for `model` may start on it now: loading it must end no generation.
+    pub(crate) fn takes(&self, model: ModelId) -> bool {
+        self.free() > 0 && (!self.loads(model) || self.empty())
+    }
+
+    /// How many slots nobody holds.
+    pub(crate) fn vacant(&self) -> u32 {
+        self.slots().saturating_sub(self.busy + self.cooling())
+    }
+
+    /// A first token took so many seconds.
+    pub(crate) fn waited(&mut self, secs: f64) {
+        let known = self.first_token;
+        self.first_token =
+            if known == 0.0 { secs.max(1e-6) } else { known + (secs - known) * FIRST_TOKEN_WEIGHT };
+    }
+
+    /// Takes in what probes say now, which may be what they said before.
+    pub(crate) fn hear(&mut self, health: Health) {
+        match health {
+            Health::Healthy if self.down => self.switch.vouch(),
+            Health::Unknown if self.backend.health == Health::Unhealthy => self.switch.doubt(),
+            Health::Healthy | Health::Unhealthy | Health::Unknown => {}
+        }
+        self.down = match health {
+            Health::Healthy => false,
+            Health::Unhealthy => true,
+            Health::Unknown => self.down,
+        };
+    }
+
+    /// The lowest free slot: with one free below the limit, it lies below the limit too.
+    pub(crate) fn take(&mut self) -> SlotId {
+        self.busy += 1;
+        self.back.pop_first().unwrap_or_else(|| {
+            self.fresh += 1;
+            SlotId(self.fresh - 1)
+        })
+    }
+
+    pub(crate) fn give(&mut self, slot: SlotId) {
+        self.back.insert(slot);
+    }
+}

@@ -1,0 +1,332 @@
+//! What a start costs, in seconds: the wait for the slot, the load of the model, the prefill of what is not cached, and
+//! what all that costs others.
+
+use std::collections::BTreeMap;
+
+use crate::affinity::{Lost, Mirror, Warm};
+use crate::chain::Sequence;
+use crate::choose::fits;
+use crate::queue::Ticket;
+use crate::returns::End;
+use crate::room::Room;
+use crate::slots::Slots;
+use crate::{BackendId, CANDIDATES_MAX, Candidate, ModelId, Moment, SERVICE_GUESS, Span, Tuning};
+
+/// What slowing down one answer by a second of prefill costs it, in seconds.
+const DECODE_SLOWED: f64 = 0.6;
+/// A start on a full server costs that much more than on an empty one, in seconds, so that equals share.
+const LOAD_COST: f64 = 0.05;
+/// Nobody waits to save fewer seconds.
+const WAIT_WORTH: f64 = 0.02;
+/// A slot is kept for no fewer tokens.
+const HOLD_TOKENS_MIN: u32 = 512;
+
+/// A free slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) candidate: u16,
+    pub(crate) backend: BackendId,
+    pub(crate) model: ModelId,
+    /// Seconds, all told.
+    pub(crate) cost: f64,
+    /// What the backend's priority takes off when free slots are compared.
+    pub(crate) favour: f64,
+    pub(crate) priority: i32,
+    /// The share of slots that are taken.
+    pub(crate) load: f64,
+}
+
+/// A busy slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Later {
+    pub(crate) backend: BackendId,
+    /// Its place among the busy slots of the backend.
+    pub(crate) turn: usize,
+    pub(crate) cost: f64,
+    pub(crate) favour: f64,
+    /// Seconds until it is free.
+    pub(crate) wait: f64,
+    /// Seconds that the request would hold it.
+    pub(crate) service: f64,
+}
+
+/// A slot that will be free.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    /// In so many seconds.
+    pub(crate) at: f64,
+    /// What will be in it; none where a request was cut off and the server's slot is free already.
+    pub(crate) held: Option<Sequence>,
+}
+
+/// When the busy slots come free, and for whom.
+#[derive(Default)]
+pub(crate) struct Timeline {
+    turns: BTreeMap<BackendId, Vec<Turn>>,
+    /// How many wait for a backend that are in no turn.
+    backlog: BTreeMap<BackendId, f64>,
+}
+
+impl Timeline {
+    /// Begins anew, with so many before each backend that will not be weighed.
+    pub(crate) fn clear(&mut self, backlog: BTreeMap<BackendId, f64>) {
+        self.turns.clear();
+        self.backlog = backlog;
+    }
+
+    /// The busy slots of a backend as they stand, with what was reserved since.
+    fn of(&mut self, id: BackendId, room: &Room, slots: &Slots, now: Moment) -> &[Turn] {
+        let ahead = self.backlog.get(&id).copied().unwrap_or_default();
+        self.turns.entry(id).or_insert_with(|| {
+            let mean = room.pace.mean().unwrap_or(SERVICE_GUESS).secs();
+            let ahead = ahead * mean / f64::from(room.slots().max(1));
+            let runs = room.runs.iter().filter_map(|ticket| slots.run(*ticket)).map(|run| {
+                let times = (run.since, run.first);
+                let at = slots.known.rest(&run.ticket, &run.course, times, now);
+                let held =
+                    Sequence { prompt: run.ticket.arrival.prompt.clone(), answer: run.course.answer as u32 };
+                Turn { at: at + ahead, held: Some(held) }
+            });
+            let cooling =
+                room.cooling.values().map(|until| Turn { at: until.since(now).secs() + ahead, held: None });
+            runs.chain(cooling).collect()
+        })
+    }
+
+    /// A request that waits for this slot will have it next, if nothing better comes.
+    pub(crate) fn reserve(&mut self, later: &Later, ticket: &Ticket, answer: f64) {
+        let turns = self.turns.get_mut(&later.backend);
+        if let Some(turn) = turns.and_then(|turns| turns.get_mut(later.turn)) {
+            turn.at += later.service.max(0.05);
+            turn.held = Some(Sequence { prompt: ticket.arrival.prompt.clone(), answer: answer as u32 });
+        }
+    }
+}
+
+/// What there is for a request.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) now: Option<Now>,
+    pub(crate) later: Option<Later>,
+    /// A free slot was kept for another.
+    pub(crate) held: bool,
+}
+
+/// Weighs requests at one moment.
+pub(crate) struct Weigher<'a> {
+    pub(crate) slots: &'a Slots,
+    pub(crate) tuning: &'a Tuning,
+    pub(crate) now: Moment,
+    /// How often a slot was weighed for a request.
+    pub(crate) evaluations: &'a mut u64,
+    pub(crate) lost: &'a mut Vec<Lost>,
+}
+
+impl Weigher<'_> {
+    /// The best free slot and the best busy one. Who must not wait, or has waited long, takes what is free.
+    pub(crate) fn options(&mut self, ticket: &Ticket, must: bool, timeline: &mut Timeline) -> Options {
+        let slots = self.slots;
+        let old = must || self.now.since(ticket.since) >= self.tuning.age_max;
+        let mut options = Options::default();
+        let usable = || {
+            let candidates = (0u16..).zip(ticket.arrival.candidates.iter().take(CANDIDATES_MAX));
+            candidates.filter_map(|(index, candidate)| {
+                let room = slots.room(candidate.backend)?;
+                let up = room.backend.up() && room.switch.rests_until().is_none();
+                let may = up && fits(ticket.tokens(), &room.backend);
+                (may && !ticket.tried.contains(candidate.backend)).then_some((index, candidate, room))
+            })
+        };
+        for (index, candidate, room) in usable() {
+            let place = (candidate.backend, candidate.model);
+            if room.takes(candidate.model) && !self.loads_elsewhere(place, room, ticket) {
+                match self.now(ticket, index, place, room, old) {
+                    Some(now) if options.now.is_none_or(|best| better(&now, &best, ticket)) => {
+                        options.now = Some(now);
+                    }
+                    Some(_) => {}
+                    None => options.held = true,
+                }
+            }
+        }
+        let soon = options.now.is_some_and(|now| now.cost <= WAIT_WORTH);
+        let short = options.now.is_some() && ticket.arrival.prompt.len() == 0;
+        if old || soon || short {
+            return options;
+        }
+        for (_, candidate, room) in usable() {
+            let later = self.later(ticket, (candidate.backend, candidate.model), room, timeline);
+            if let Some(later) = later
+                && options.later.is_none_or(|best| later.cost - later.favour < best.cost - best.favour)
+            {
+                options.later = Some(later);
+            }
+        }
+        options
+    }
+
+    /// Whether the model is being loaded on another backend just now: it is not loaded twice at once.
+    fn loads_elsewhere(&self, place: (BackendId, ModelId), room: &Room, ticket: &Ticket) -> bool {
+        let loading = |candidate: &Candidate| {
+            let other = self.slots.room(candidate.backend).filter(|_| candidate.backend != place.0);
+            other.is_some_and(|other| other.loading == Some(candidate.model))
+        };
+        room.loads(place.1) && ticket.arrival.candidates.iter().take(CANDIDATES_MAX).any(loading)
+    }
+
+    /// What it costs to start in a free slot; `None` when the slot is kept for a conversation that will be back.
+    fn now(
+        &mut self,
+        ticket: &Ticket,
+        candidate: u16,
+        place: (BackendId, ModelId),
+        room: &Room,
+        old: bool,
+    ) -> Option<Now> {
+        *self.evaluations += 1;
+        let known = &self.slots.known;
+        let loads = room.loads(place.1);
+        let load_secs = if loads { known.speeds.load(place) } else { 0.0 };
+        let mirror = known.caches.mirror(place).filter(|_| !loads);
+        let warm = mirror.and_then(|mirror| mirror.peek(&ticket.arrival.prompt, ticket.tokens()));
+        let rate = known.speeds.prefill(place);
+        let cached = warm.map_or(0, |warm| warm.cached).min(ticket.tokens().saturating_sub(1));
+        let alone = f64::from(ticket.tokens() - cached) / rate;
+        let (share, decoding) = self.contention(room, alone);
+        let interference = self.tuning.interference_weight * (share + DECODE_SLOWED * decoding * alone);
+        let eviction = match (mirror, warm) {
+            (Some(mirror), Some(warm)) if !old => self.eviction(ticket, mirror, warm, rate)?,
+            _ => 0.0,
+        };
+        let load = f64::from(room.busy) / f64::from(room.slots().max(1));
+        let cost = load_secs + alone + share + eviction + interference + LOAD_COST * load;
+        let priority = room.backend.priority;
+        let favour = self.tuning.priority_step * f64::from(priority);
+        Some(Now { candidate, backend: place.0, model: place.1, cost, favour, priority, load })
+    }
+
+    /// Seconds by which the prefills that run there make this one longer, and how many answers it would slow down.
+    fn contention(&self, room: &Room, alone: f64) -> (f64, f64) {
+        let (mut share, mut decoding) = (0.0, 0.0);
+        for run in room.runs.iter().filter_map(|ticket| self.slots.run(*ticket)) {
+            if run.first.is_some() {
+                decoding += 1.0;
+            } else {
+                let left = run.course.prefill - self.now.since(run.since).secs();
+                share += left.max(0.1 * run.course.prefill).min(alone);
+            }
+        }
+        (share, decoding)
+    }
+
+    /// What starting there makes others read again, weighted with the chance that they come back; `None` when one will
+    /// be back so soon that the slot is kept for it.
+    fn eviction(&mut self, ticket: &Ticket, mirror: &Mirror, warm: Warm, rate: f64) -> Option<f64> {
+        self.lost.clear();
+        let prompt = &ticket.arrival.prompt;
+        let (mut end, mut keeps) = (End::Unknown, false);
+        match mirror {
+            Mirror::Pool(pool) => {
+                let answer = self.slots.known.answers.expected(ticket.arrival.key) as u32;
+                pool.displaced(prompt, warm.cached, answer, self.now, self.lost);
+            }
+            Mirror::Lanes(lanes) => {
+                let lane = &lanes.lanes()[warm.lane];
+                let idle = self.now.since(lane.last);
+                lanes.displaced(&lane.held, idle, prompt, warm.saved, self.now, self.lost);
+                keeps = self.now.since(lane.tenure) < self.tuning.hold_tenure;
+                if !lanes.keeps_evicted() {
+                    end = lane.end;
+                }
+            }
+        }
+        let returns = &self.slots.known.returns;
+        let kept =
+            self.lost.iter().filter(|lost| lost.tokens > HOLD_TOKENS_MIN && lost.age < self.tuning.hold_max);
+        let wanted = |lost: &Lost| returns.hazard(lost.age.secs(), end) * f64::from(lost.tokens) / rate;
+        if keeps && self.tuning.hold > 0.0 && self.tuning.hold * kept.map(wanted).sum::<f64>() > 1.0 {
+            return None;
+        }
+        Some(self.again(end, rate))
+    }
+
+    /// Seconds that what is lost costs when it is read again.
+    fn again(&self, end: End, rate: f64) -> f64 {
+        let horizon = self.tuning.return_horizon.secs();
+        let returns = &self.slots.known.returns;
+        let one = |lost: &Lost| f64::from(lost.tokens) / rate * returns.within(lost.age.secs(), horizon, end);
+        self.tuning.eviction_weight * self.lost.iter().map(one).sum::<f64>()
+    }
+
+    /// What it costs to wait for the best busy slot of a backend.
+    fn later(
+        &mut self,
+        ticket: &Ticket,
+        place: (BackendId, ModelId),
+        room: &Room,
+        timeline: &mut Timeline,
+    ) -> Option<Later> {
+        let known = &self.slots.known;
+        let loads = room.loads(place.1);
+        let load_secs = if loads { known.speeds.load(place) } else { 0.0 };
+        let prompt = &ticket.arrival.prompt;
+        let mirror = known.caches.mirror(place).filter(|_| !loads);
+        let rate = known.speeds.prefill(place);
+        let answer = known.answers.expected(ticket.arrival.key);
+        let favour = self.tuning.priority_step * f64::from(room.backend.priority);
+        let idle = |mirror: &Mirror| mirror.peek(prompt, ticket.tokens()).map_or(0, |warm| warm.cached);
+        let (pooled, elsewhere) = match mirror {
+            Some(Mirror::Pool(pool)) => (true, pool.cached(prompt)),
+            Some(Mirror::Lanes(lanes)) => (false, lanes.anywhere(prompt)),
+            None => (false, 0),
+        };
+        let mut best: Option<Later> = None;
+        let last =
+            timeline.of(place.0, room, self.slots, self.now).iter().map(|turn| turn.at).fold(0.0, f64::max);
+        for (index, turn) in timeline.of(place.0, room, self.slots, self.now).iter().enumerate() {
+            *self.evaluations += 1;
+            let cached = match (&turn.held, mirror) {
+                _ if pooled || loads => elsewhere,
+                (Some(held), _) => held.common(prompt).max(elsewhere),
+                (None, Some(mirror)) => idle(mirror),
+                (None, None) => 0,
+            };
+            let cached = cached.min(ticket.tokens().saturating_sub(1));
+            let alone = f64::from(ticket.tokens() - cached) / rate;
+            self.lost.clear();
+            match (mirror, &turn.held) {
+                _ if self.tuning.eviction_weight == 0.0 => {}
+                (Some(Mirror::Pool(pool)), _) => {
+                    pool.displaced(prompt, cached, answer as u32, self.now, self.lost);
+                }
+                (Some(Mirror::Lanes(lanes)), Some(held)) => {
+                    lanes.displaced(held, Span::ZERO, prompt, 0, self.now, self.lost);
+                }
+                _ => {}
+            }
+            // another model is loaded when all is quiet
+            let wait = if loads { last } else { turn.at }.max(0.0);
+            let cost = wait + load_secs + alone + self.again(End::Unknown, rate);
+            if best.is_none_or(|best| cost < best.cost) {
+                let service = load_secs + alone + answer / known.speeds.decode(place);
+                best = Some(Later { backend: place.0, turn: index, cost, favour, wait, service });
+            }
+        }
+        best
+    }
+}
+
+/// Lower cost; within a hundredth of it the higher priority, the lower load, and what a conversation's beginning draws.
+fn better(one: &Now, other: &Now, ticket: &Ticket) -> bool {
+    let (a, b) = (one.cost - one.favour, other.cost - other.favour);
+    let near = 0.001 + 0.01 * one.cost.min(other.cost);
+    if (a - b).abs() > near {
+        return a < b;
+    }
+    let prompt = &ticket.arrival.prompt;
+    let begins =
+        if prompt.len() > 0 { prompt.hash_at(1.min(prompt.len() - 1)) } else { ticket.arrival.ticket.0 };
+    let draw = |backend: BackendId| crate::rng::draw(0, begins, backend.0.into());
+    let order = one.priority.cmp(&other.priority).then_with(|| other.load.total_cmp(&one.load));
+    order.then_with(|| draw(one.backend).cmp(&draw(other.backend))).is_gt()
+}
