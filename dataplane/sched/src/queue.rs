@@ -3,13 +3,13 @@
 //! Tickets of a line are equal before every backend, and those of one class and key among them are served in order of
 //! arrival, so only heads compete.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::ops::Bound;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::retry::Tried;
-use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Refusal, Span, TicketId};
+use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Refusal, TicketId};
 
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
 const EMPTY_LINES_MAX: usize = 64;
@@ -84,9 +84,6 @@ pub(crate) struct Kind {
 
 /// Those who are served in order of arrival.
 type Group = (Class, Key);
-
-/// One who may be next: class, rank, number; the group, and how many of it were taken before.
-type Head = Reverse<(Class, u64, Number, LineId, Group, usize)>;
 
 /// The queue. Tickets are bounded by the fleet's `queue_max` and those that come back from a slot, lines by
 /// tickets and `EMPTY_LINES_MAX`.
@@ -182,46 +179,6 @@ impl Queue {
             self.sweep();
         }
         Some(ticket)
-    }
-
-    /// The first `most` of those whose kind `may` start now: by class, by what `rank` says of their keys, then
-    /// by number. One that is older than `age_max` counts as of the next class; the oldest of those is always there.
-    pub(crate) fn window(
-        &self,
-        may: impl Fn(&Kind) -> bool,
-        most: usize,
-        (now, age_max): (Moment, Span),
-        rank: impl Fn(Key, usize) -> u64,
-        window: &mut Vec<Number>,
-    ) {
-        window.clear();
-        let old = |number: Number| {
-            let ticket = self.waiting.get(&number).map(|waiting| &waiting.ticket);
-            ticket.is_some_and(|ticket| now.since(ticket.since) >= age_max)
-        };
-        let head = |line: LineId, group: Group, number: Number, before: usize| {
-            let class = if old(number) { group.0.above() } else { group.0 };
-            Reverse((class, rank(group.1, before), number, line, group, before))
-        };
-        let mut heads: BinaryHeap<Head> = BinaryHeap::new();
-        let mut oldest = None;
-        for (id, line) in self.lines.iter().filter(|(_, line)| !line.numbers.is_empty() && may(&line.kind)) {
-            let firsts = line.groups.iter().filter_map(|(group, numbers)| Some((*group, *numbers.first()?)));
-            heads.extend(firsts.map(|(group, number)| head(*id, group, number, 0)));
-            let first = line.numbers.first().copied();
-            oldest = [oldest, first].into_iter().flatten().min();
-        }
-        while window.len() < most
-            && let Some(Reverse((_, _, number, line, group, before))) = heads.pop()
-        {
-            window.push(number);
-            let numbers = self.lines.get(&line).and_then(|line| line.groups.get(&group));
-            let next = numbers.and_then(|numbers| {
-                numbers.range((Bound::Excluded(number), Bound::Unbounded)).next().copied()
-            });
-            heads.extend(next.map(|next| head(line, group, next, before + 1)));
-        }
-        window.extend(oldest.filter(|oldest| old(*oldest) && !window.contains(oldest)));
     }
 
     /// How many wait for each backend in lines that touch none of the open ones; who has a choice counts in parts.
@@ -344,7 +301,7 @@ fn sort(ticket: &Ticket) -> (Group, Option<ModelId>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Chain, Class, Key, Policy};
+    use crate::{Chain, Class, Key, Policy, Span};
 
     #[test]
     fn ever_new_sets_of_backends_leave_nothing_behind() {
