@@ -215,6 +215,9 @@ pub struct BackendFields {
     /// Prompt tokens at most; 0: no limit of ours
     #[arg(long, value_name = "N")]
     pub max_input_tokens: Option<u32>,
+    /// Models in its memory at the same time; 0: the most that were seen there at once, where it loads them when asked
+    #[arg(long, value_name = "N")]
+    pub max_loaded_models: Option<u32>,
     /// Where each plane reads the secret: env:NAME or file:PATH; "" for none
     #[arg(long)]
     pub credential: Option<String>,

@@ -147,6 +147,7 @@ fn fill(backend: &mut v1::Backend, fields: args::BackendFields) {
     let set = |field: &mut u32, value: Option<u32>| *field = value.unwrap_or(*field);
     set(&mut backend.max_concurrency, fields.max_concurrency);
     set(&mut backend.max_input_tokens, fields.max_input_tokens);
+    set(&mut backend.max_loaded_models, fields.max_loaded_models);
     backend.priority = fields.priority.unwrap_or(backend.priority);
     if let Some(credential) = fields.credential {
         backend.credential = credential;

@@ -78,6 +78,7 @@ pub fn backend(backend: &Backend) -> String {
     rows.push(("priority", backend.priority.to_string()));
     let optional = [
         ("max-input-tokens", backend.max_input_tokens.to_string(), backend.max_input_tokens > 0),
+        ("max-loaded-models", backend.max_loaded_models.to_string(), backend.max_loaded_models > 0),
         ("credential", backend.credential.clone(), !backend.credential.is_empty()),
         ("ca-file", backend.ca_file.clone(), !backend.ca_file.is_empty()),
         ("round trip", format!("{:.1} ms", status.probe_rtt_us as f64 / 1e3), status.probe_rtt_us > 0),

@@ -29,6 +29,8 @@ pub const ROUTES_MAX: usize = 4096;
 pub const TARGETS_MAX: usize = 64;
 /// Slots of one backend at most.
 pub const SLOTS_MAX: u32 = 4096;
+/// Models in the memory of one backend at most.
+pub const LOADED_MAX: u32 = 1000;
 /// Priorities and precedences lie within plus and minus this.
 pub const PRIORITY_MAX: i32 = 1000;
 /// Model names, credentials and file names have at most this many bytes.
@@ -105,6 +107,9 @@ pub struct Backend {
     pub priority: i32,
     /// Prompt tokens at most; 0: no limit.
     pub max_input_tokens: u32,
+    /// Models in its memory at the same time; 0: as found.
+    #[serde(default)]
+    pub max_loaded_models: u32,
     /// Where its secret is read.
     pub credential: Option<Credential>,
     /// PEM file of its authority.

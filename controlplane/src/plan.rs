@@ -49,6 +49,10 @@ pub struct Planned {
     pub priority: i32,
     /// 0: no limit.
     pub max_input_tokens: u32,
+    /// Models in its memory at the same time; 0: all.
+    pub max_loaded_models: u32,
+    /// Tokens that its prompt cache holds; 0: not told.
+    pub cache_tokens: u32,
     /// Where the secret is read.
     pub credential: Option<Credential>,
     /// PEM file.
@@ -89,6 +93,8 @@ fn join(backend: &Backend, seen: &Observed) -> Planned {
         slots_assumed,
         priority: backend.priority,
         max_input_tokens: backend.max_input_tokens,
+        max_loaded_models: max_loaded_models(backend, seen),
+        cache_tokens: seen.cache_tokens,
         credential: backend.credential.clone(),
         ca_file: backend.ca_file.clone(),
         draining: backend.draining,
@@ -105,6 +111,22 @@ pub fn slots(backend: &Backend, seen: &Observed) -> (u32, bool) {
         (0, 0) => (assumed(backend, backend.kind.or(seen.kind)), true),
         (0, told) => (bound(told), false),
         (wanted, _) => (bound(wanted), false),
+    }
+}
+
+/// Models that a backend holds at a time, 0 for all: the operator's word, else of the kinds that load a model when it is
+/// asked for the most that were seen there at once, at least one. Where that is too few the next load shows it: it waits
+/// until all is quiet, and the model that was there stays.
+fn max_loaded_models(backend: &Backend, seen: &Observed) -> u32 {
+    let loads = match backend.kind.or(seen.kind) {
+        Some(Kind::Ollama | Kind::LmStudio) => true,
+        // a router: one model alone is always there
+        Some(Kind::Llamacpp) => seen.models.iter().any(|model| !model.resident),
+        _ => false,
+    };
+    match backend.max_loaded_models {
+        0 if loads => seen.loaded_most.max(1),
+        wanted => wanted,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Sort {
     models: fn(&Answers) -> Result<Vec<Model>, String>,
     /// Slots as it tells; 0: it does not.
     slots: fn(&Answers) -> u32,
+    /// Tokens that its prompt cache holds, as it tells; 0: it does not.
+    cache_tokens: fn(&Answers) -> u32,
     /// Its version; may be empty.
     version: fn(&Answers) -> String,
     /// Whether an answer to an empty request shows that the dialect exists there.

@@ -39,6 +39,8 @@ pub struct Passage {
     pub pool: Rc<Pool>,
     /// The name of who answers.
     pub backend: Arc<str>,
+    /// That one does not count what it had cached, and some of its forms say zero for it.
+    pub uncounted: bool,
     /// What was asked.
     pub operation: Operation,
     /// How the answer is framed.
@@ -248,7 +250,7 @@ impl Relay {
         let wire::Report { usage, timing, finish, .. } = self.tap.report();
         lease.outcome = outcome;
         lease.usage = sched::Usage {
-            cached: narrow(usage.cached),
+            cached: narrow(usage.cached.filter(|cached| *cached > 0 || !self.passage.uncounted)),
             prompt: narrow(usage.prompt),
             output: narrow(usage.output),
             prefill: timing.prefill_us.map(Span),

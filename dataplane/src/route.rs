@@ -33,15 +33,20 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// As the scheduling core knows it. The model's number is a hash of its name, so that no table of them is kept;
-    /// two of one number on one backend would share what is measured of them, and nothing else.
+    /// As the scheduling core knows it.
     #[must_use]
     pub fn numbered(&self) -> sched::Candidate {
-        // FNV-1a
-        let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
-        let model = ModelId(self.model.bytes().fold(2_166_136_261, fold));
-        sched::Candidate { backend: self.backend.id, model }
+        sched::Candidate { backend: self.backend.id, model: number(&self.model) }
     }
+}
+
+/// A model's number: a hash of its name, so that no table of them is kept. Two of one number on one backend would share
+/// what is measured of them and their place in memory, and nothing else.
+#[must_use]
+pub fn number(model: &str) -> ModelId {
+    // FNV-1a
+    let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
+    ModelId(model.bytes().fold(2_166_136_261, fold))
 }
 
 /// What a requested name leads to.

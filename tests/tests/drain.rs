@@ -29,7 +29,8 @@ fn fleet() -> Fleet {
         draining: false,
         release_grace: Span::ZERO,
         cache: Cache::default(),
-        one_model: false,
+        models_max: None,
+        resident: Default::default(),
     };
     let backends = (0..BACKENDS).map(|id| (BackendId(id), backend.clone()));
     Fleet {

@@ -91,7 +91,8 @@ fn serve(slots: &[u32], requests: &[(&[u32], u64)]) -> Report {
         draining: false,
         release_grace: Span::from_millis(250),
         cache: Cache::default(),
-        one_model: false,
+        models_max: None,
+        resident: Default::default(),
     };
     let backends = (0..).map(BackendId).zip(slots.iter().map(backend)).collect();
     let fleet = Arc::new(Fleet {

@@ -18,6 +18,7 @@ fn backend_fields(backend: &Backend) -> Vec<(&'static str, String)> {
         ("max-concurrency", or(backend.max_concurrency.to_string(), "auto")),
         ("priority", backend.priority.to_string()),
         ("max-input-tokens", or(backend.max_input_tokens.to_string(), "none")),
+        ("max-loaded-models", or(backend.max_loaded_models.to_string(), "auto")),
         ("credential", or(backend.credential.clone(), "none")),
         ("ca-file", or(backend.ca_file.clone(), "none")),
         ("draining", if backend.draining { "yes" } else { "no" }.to_owned()),

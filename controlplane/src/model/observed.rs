@@ -50,8 +50,12 @@ pub struct Observed {
     pub dialects: Vec<Dialect>,
     /// In order of name, each once.
     pub models: Vec<Model>,
+    /// The most models that were in its memory at the same time, as far as this process saw.
+    pub loaded_most: u32,
     /// Slots as the server tells; 0: it does not.
     pub slots: u32,
+    /// Tokens that its prompt cache holds, as it tells; 0: it does not.
+    pub cache_tokens: u32,
     /// The server's version, may be empty.
     pub version: String,
     /// Milliseconds since the Unix epoch; 0: never.
@@ -83,7 +87,9 @@ impl Observed {
             && self.kind == other.kind
             && self.dialects == other.dialects
             && self.models == other.models
+            && self.loaded_most == other.loaded_most
             && self.slots == other.slots
+            && self.cache_tokens == other.cache_tokens
             && self.version == other.version
     }
 }

@@ -6,8 +6,8 @@ use proto::v1;
 use wire::{Dialect, Pattern};
 
 use super::{
-    Backend, BaseUrl, Config, Credential, Deadlines, Fault, Kind, Matcher, Name, PRIORITY_MAX, Route,
-    SLOTS_MAX, TARGETS_MAX, TEXT_BYTES_MAX, Target,
+    Backend, BaseUrl, Config, Credential, Deadlines, Fault, Kind, LOADED_MAX, Matcher, Name, PRIORITY_MAX,
+    Route, SLOTS_MAX, TARGETS_MAX, TEXT_BYTES_MAX, Target,
 };
 
 /// Faults that one answer names at most.
@@ -137,6 +137,10 @@ fn backend_at(given: &v1::Backend, at: &str, faults: &mut Vec<Fault>) -> Option<
     if given.max_concurrency > SLOTS_MAX {
         read.fault("max_concurrency", format!("{} is not allowed: 0 to {SLOTS_MAX}", given.max_concurrency));
     }
+    if given.max_loaded_models > LOADED_MAX {
+        let problem = format!("{} is not allowed: 0 to {LOADED_MAX}", given.max_loaded_models);
+        read.fault("max_loaded_models", problem);
+    }
     let priority = read.within("priority", given.priority);
     let credential = read.ok("credential", credential(&given.credential)).flatten();
     read.text("ca_file", &given.ca_file);
@@ -156,6 +160,7 @@ fn backend_at(given: &v1::Backend, at: &str, faults: &mut Vec<Fault>) -> Option<
         max_concurrency: given.max_concurrency,
         priority,
         max_input_tokens: given.max_input_tokens,
+        max_loaded_models: given.max_loaded_models,
         credential,
         ca_file: (!given.ca_file.is_empty()).then(|| given.ca_file.clone()),
         draining: given.draining,

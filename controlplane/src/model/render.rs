@@ -71,6 +71,7 @@ pub fn backend(record: &Record<Backend>, observed: &Observed, slots: (u32, bool)
         max_concurrency: backend.max_concurrency,
         priority: backend.priority,
         max_input_tokens: backend.max_input_tokens,
+        max_loaded_models: backend.max_loaded_models,
         credential: backend.credential.as_ref().map(ToString::to_string).unwrap_or_default(),
         ca_file: backend.ca_file.clone().unwrap_or_default(),
         draining: backend.draining,

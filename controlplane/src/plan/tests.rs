@@ -13,6 +13,7 @@ fn backend(name: &str, url: &str) -> Backend {
         max_concurrency: 0,
         priority: 3,
         max_input_tokens: 10,
+        max_loaded_models: 0,
         credential: None,
         ca_file: None,
         draining: false,
@@ -124,4 +125,25 @@ fn the_check_bites() {
     assert!(fault(&|p| p.routes[0].value.matcher = Matcher::Exact(String::new())).contains("empty name"));
     let twins = vec![Model::default(), Model::default()];
     assert!(fault(&|p| p.backends[0].models = twins.clone()).contains("not in order"));
+}
+
+#[test]
+fn models_in_memory_are_the_operators_word_or_the_most_that_were_seen() {
+    let model = |name: &str, resident: bool| Model { name: name.to_owned(), resident, ..Model::default() };
+    let router = vec![model("a", true), model("b", false)];
+    for (kind, models, loaded_most, wanted, expected) in [
+        (Kind::Ollama, vec![], 0, 0, 1),
+        (Kind::Ollama, vec![], 3, 0, 3),
+        (Kind::Ollama, vec![], 3, 2, 2),
+        (Kind::LmStudio, vec![], 0, 0, 1),
+        (Kind::Llamacpp, router, 1, 0, 1),
+        (Kind::Llamacpp, vec![model("a", true)], 1, 0, 0),
+        (Kind::Vllm, vec![model("a", true)], 1, 0, 0),
+        (Kind::Openai, vec![model("a", false)], 0, 0, 0),
+        (Kind::Openai, vec![model("a", false)], 0, 4, 4),
+    ] {
+        let seen = Observed { models, loaded_most, ..seen(Some(kind), 0) };
+        let backend = Backend { max_loaded_models: wanted, ..backend("b", "http://h:1") };
+        assert_eq!(max_loaded_models(&backend, &seen), expected, "{kind:?} {loaded_most} {wanted}");
+    }
 }

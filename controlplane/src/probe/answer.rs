@@ -5,6 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::Value;
 use wire::Dialect;
 
+use super::vllm;
+
 /// How a question proves who asks, where there is a credential.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Login {
@@ -41,6 +43,8 @@ pub enum Question {
     OllamaPs,
     /// vLLM's version.
     Version,
+    /// Metrics, of which vLLM's cache is read.
+    Metrics,
     /// Whether a dialect exists: an empty request to it.
     Empty(Dialect),
     /// What Ollama knows of one model.
@@ -92,6 +96,7 @@ impl Question {
             Question::OllamaTags => "/api/tags",
             Question::OllamaPs => "/api/ps",
             Question::Version => "/version",
+            Question::Metrics => "/metrics",
             Question::Empty(Dialect::OpenaiChat) => "/v1/chat/completions",
             Question::Empty(Dialect::OpenaiResponses) => "/v1/responses",
             Question::Empty(Dialect::OpenaiCompletions) => "/v1/completions",
@@ -110,6 +115,15 @@ impl Question {
             Question::Empty(_) => Some(Cow::Borrowed("{}")),
             Question::OllamaShow(model) => Some(serde_json::json!({ "model": model }).to_string().into()),
             _ => None,
+        }
+    }
+
+    /// What is kept of an answer to it.
+    #[must_use]
+    pub fn read(&self, status: u16, server: &str, body: &[u8]) -> Answer {
+        match self {
+            Question::Metrics => Answer::metrics(status, server, body, vllm::CACHE_CONFIG),
+            _ => Answer::new(status, server, body),
         }
     }
 
@@ -150,6 +164,9 @@ pub struct Answer {
 impl Answer {
     /// Bytes of a body that is no JSON, kept at most.
     const TEXT_BYTES_MAX: usize = 256;
+    /// Bytes of a line of metrics that is kept, and how many of them, at most.
+    const LINE_BYTES_MAX: usize = 4096;
+    const LINES_MAX: usize = 16;
 
     /// From what came.
     #[must_use]
@@ -160,6 +177,15 @@ impl Answer {
             None => String::from_utf8_lossy(&body[..body.len().min(Self::TEXT_BYTES_MAX)]).into_owned(),
         };
         Answer { status, server: server.to_owned(), json, text }
+    }
+
+    /// From a page of metrics: only the lines that begin so are kept.
+    #[must_use]
+    pub fn metrics(status: u16, server: &str, body: &[u8], begin: &str) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let lines = text.lines().filter(|line| line.starts_with(begin) && line.len() <= Self::LINE_BYTES_MAX);
+        let text = lines.take(Self::LINES_MAX).flat_map(|line| [line, "\n"]).collect();
+        Answer { status, server: server.to_owned(), json: None, text }
     }
 
     /// `error` of a JSON body.

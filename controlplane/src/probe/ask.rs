@@ -124,7 +124,7 @@ impl Asker {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer::new(status, &server, &body))
+        Ok(question.read(status, &server, &body))
     }
 
     fn failure(&self, error: &reqwest::Error) -> Failure {

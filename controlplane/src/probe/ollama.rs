@@ -16,6 +16,7 @@ pub static SORT: Sort = Sort {
     recognise,
     models,
     slots: |_| 0,
+    cache_tokens: |_| 0,
     version: |answers| version(answers).unwrap_or_default().to_owned(),
     speaks,
     own: Some(Dialect::Ollama),

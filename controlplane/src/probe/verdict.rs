@@ -29,6 +29,8 @@ pub struct Finding {
     pub models: Vec<Model>,
     /// Slots as it tells; 0: it does not.
     pub slots: u32,
+    /// Tokens that its prompt cache holds, as it tells; 0: it does not.
+    pub cache_tokens: u32,
     /// Its version; may be empty.
     pub version: String,
 }
@@ -42,7 +44,7 @@ pub struct Verdict {
     pub evidence: Vec<String>,
 }
 
-/// What else must be asked before [`identify`]: what Ollama tells only of one model at a time.
+/// What else must be asked before [`identify`]: what Ollama tells only of one model at a time, and vLLM in its metrics.
 #[must_use]
 pub fn further(backend: &Backend, answers: &Answers) -> Vec<Question> {
     match choose(backend, answers) {
@@ -52,6 +54,7 @@ pub fn further(backend: &Backend, answers: &Answers) -> Vec<Question> {
             .take(SHOWN_MAX)
             .map(|model| Question::OllamaShow(model.name))
             .collect(),
+        Some((sort, _)) if sort.kind == Kind::Vllm => vec![Question::Metrics],
         _ => Vec::new(),
     }
 }
@@ -102,6 +105,7 @@ pub fn refresh(backend: &Backend, before: &Finding, answers: &Answers) -> Result
         dialects: before.dialects.clone(),
         models: tidy(models),
         slots: (sort.slots)(answers),
+        cache_tokens: before.cache_tokens,
         version: if version.is_empty() { before.version.clone() } else { cut(&version) },
     })
 }
@@ -165,7 +169,8 @@ fn read(backend: &Backend, sort: &Sort, answers: &Answers) -> Result<Finding, St
         }));
     }
     let (slots, version) = ((sort.slots)(answers), cut(&(sort.version)(answers)));
-    Ok(Finding { kind: sort.kind, dialects, models: tidy(models), slots, version })
+    let cache_tokens = (sort.cache_tokens)(answers);
+    Ok(Finding { kind: sort.kind, dialects, models: tidy(models), slots, cache_tokens, version })
 }
 
 /// Models in order of name, each once, within bounds: what a server says is not trusted to be small.

@@ -10,12 +10,16 @@ use super::{
 };
 use crate::model::{Kind, Model};
 
+/// The metric whose labels describe the prompt cache.
+pub const CACHE_CONFIG: &str = "vllm:cache_config_info{";
+
 pub static SORT: Sort = Sort {
     kind: Kind::Vllm,
     cheap: &[Question::Models],
     recognise,
     models,
     slots: |_| 0,
+    cache_tokens,
     version: |answers| version(answers).unwrap_or_default().to_owned(),
     speaks,
     own: None,
@@ -34,6 +38,18 @@ fn recognise(answers: &Answers) -> Option<(Question, String)> {
     let long = list.iter().any(|entry| entry.get("max_model_len").is_some());
     let version = version(answers).filter(|_| long)?;
     Some((Question::Version, format!("version {version}, models with max_model_len: vLLM")))
+}
+
+/// Blocks on the GPU times the tokens of one.
+fn cache_tokens(answers: &Answers) -> u32 {
+    let text = answers.get(&Question::Metrics).map_or("", |answer| answer.text.as_str());
+    let Some(line) = text.lines().find(|line| line.starts_with(CACHE_CONFIG)) else { return 0 };
+    let label = |name: &str| {
+        let quoted = line.split_once(&format!("{name}=\""))?.1;
+        quoted.split_once('"')?.0.parse::<u64>().ok()
+    };
+    let tokens = label("num_gpu_blocks").zip(label("block_size")).and_then(|(n, size)| n.checked_mul(size));
+    tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(0)
 }
 
 fn models(answers: &Answers) -> Result<Vec<Model>, String> {

@@ -150,7 +150,10 @@ impl One {
                 now.kind = Some(finding.kind);
                 now.dialects.clone_from(&finding.dialects);
                 now.models.clone_from(&finding.models);
+                let loaded = now.models.iter().filter(|model| model.resident).count();
+                now.loaded_most = now.loaded_most.max(u32::try_from(loaded).unwrap_or(u32::MAX));
                 (now.slots, now.version) = (finding.slots, finding.version.clone());
+                now.cache_tokens = finding.cache_tokens;
                 now.probe_rtt_us = rtt_us;
                 self.known = Some(finding);
                 self.keep(&now);

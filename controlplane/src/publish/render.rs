@@ -56,5 +56,7 @@ fn backend(planned: &Planned) -> v1::SnapshotBackend {
         draining: planned.draining,
         health: render::health(planned.health) as i32,
         reason: planned.reason.clone(),
+        max_loaded_models: planned.max_loaded_models,
+        cache_tokens: planned.cache_tokens,
     }
 }

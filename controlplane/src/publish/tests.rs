@@ -23,6 +23,8 @@ fn planned(name: &str, health: Health) -> Planned {
         slots_assumed: true,
         priority: 0,
         max_input_tokens: 0,
+        max_loaded_models: 0,
+        cache_tokens: 0,
         credential: None,
         ca_file: None,
         draining: false,

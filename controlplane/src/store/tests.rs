@@ -26,6 +26,7 @@ fn backend(name: &str) -> Backend {
         max_concurrency: 0,
         priority: 0,
         max_input_tokens: 0,
+        max_loaded_models: 0,
         credential: None,
         ca_file: None,
         draining: false,

@@ -158,6 +158,9 @@ impl Affinity {
                 }
             }
             Mirror::Pool(pool) => {
+                if let Cache::Pool { tokens } = cache {
+                    pool.tell(tokens);
+                }
                 let (cached, distance) = (pool.cached(prompt), pool.distance(prompt));
                 pool.start(ticket, prompt.clone(), now);
                 (cached, distance, None)

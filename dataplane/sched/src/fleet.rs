@@ -1,10 +1,11 @@
 //! What the core knows of the servers: handed over whole, by `Event::Adopt`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::affinity::Cache;
 use crate::policy::Tuning;
-use crate::{BackendId, Span};
+use crate::{BackendId, ModelId, Span};
 
 /// The most slots of one backend that are used; a larger number counts as this one.
 pub const SLOTS_MAX: u32 = 65_536;
@@ -39,8 +40,11 @@ pub struct Backend {
     pub release_grace: Span,
     /// How it keeps prompts.
     pub cache: Cache,
-    /// Whether it holds one model at a time: another one is loaded only when nothing runs.
-    pub one_model: bool,
+    /// How many models it holds in memory at a time: while as many are in use no other is loaded there. `None`: all
+    /// that it serves.
+    pub models_max: Option<u32>,
+    /// The models that were in its memory when it was last asked, where it holds some at a time.
+    pub resident: Arc<[ModelId]>,
 }
 
 impl Backend {

@@ -11,6 +11,7 @@ mod fleet;
 mod ids;
 mod known;
 mod lengths;
+mod memory;
 mod pace;
 mod place;
 mod policy;

@@ -69,6 +69,7 @@ impl Scheduler {
                 break;
             }
             self.pass.wake = None;
+            self.slots.collate(&self.queue, self.fleet.tuning.collate, self.now);
             self.window(&open, &mut window);
             self.pass.timeline.clear(self.queue.backlog(&open));
             for number in &window {
@@ -93,6 +94,7 @@ impl Scheduler {
             self.pass.timeline.clear(self.queue.backlog(&BTreeSet::new()));
         }
         self.slots.look(ticket);
+        self.slots.collate(&self.queue, self.fleet.tuning.collate, self.now);
         let (place, declined) = self.moment().place(ticket, must);
         ticket.declined = declined;
         place
@@ -138,7 +140,7 @@ impl Scheduler {
         let Some(model) = kind.model else { return true };
         let loading = |other: &BackendId| {
             let room = self.slots.room(*other).filter(|_| *other != backend);
-            room.is_some_and(|room| room.loading == Some(model))
+            room.is_some_and(|room| room.memory.loading == Some(model))
         };
         room.takes(model) && !(room.loads(model) && kind.eligible.iter().any(loading))
     }

@@ -47,6 +47,8 @@ pub struct Tuning {
     pub hold_tenure: Span,
     /// A request that has waited so long takes the first free slot.
     pub age_max: Span,
+    /// A model that was loaded stays in memory for so many times the time of a load while others wait for theirs.
+    pub collate: f64,
     /// Seconds that one step of a backend's priority is worth.
     pub priority_step: f64,
     /// Keys are served in order of the slot time they had, in steps of this; `None`: in order of arrival.
@@ -66,6 +68,7 @@ impl Default for Tuning {
             hold_max: Span::from_secs(20),
             hold_tenure: Span::from_secs(300),
             age_max: Span::from_secs(60),
+            collate: 4.0,
             priority_step: 0.25,
             fair_quantum: Some(Span::from_secs(60)),
         }

@@ -227,6 +227,11 @@ impl Queue {
         stranded
     }
 
+    /// The oldest of each kind.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (Number, &Kind)> {
+        self.lines.values().filter_map(|line| Some((*line.numbers.first()?, &line.kind)))
+    }
+
     /// The sets of backends that somebody waits for, each with how many do.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[BackendId], usize)> {
         self.lines.values().map(|line| (&*line.kind.eligible, line.numbers.len()))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::breaker::Switch;
+use crate::memory::Memory;
 use crate::pace::Pace;
 use crate::{Backend, Health, ModelId, Moment, SLOTS_MAX, SlotId, TicketId};
 
@@ -32,10 +33,7 @@ pub(crate) struct Room {
     pub(crate) first_token: f64,
     /// What runs here.
     pub(crate) runs: Vec<TicketId>,
-    /// The model that it was last given, where it holds one at a time.
-    pub(crate) resident: Option<ModelId>,
-    /// The model that is being loaded for a request that waits for its first token.
-    pub(crate) loading: Option<ModelId>,
+    pub(crate) memory: Memory,
 }
 
 impl Room {
@@ -55,8 +53,7 @@ impl Room {
             turn: 0,
             first_token: 0.0,
             runs: Vec::new(),
-            resident: None,
-            loading: None,
+            memory: Memory::default(),
         }
     }
 
@@ -82,12 +79,12 @@ impl Room {
 
     /// Whether `model` is not in its memory.
     pub(crate) fn loads(&self, model: ModelId) -> bool {
-        self.backend.one_model && self.resident != Some(model)
+        self.backend.models_max.is_some() && self.memory.lacks(model)
     }
 
-    /// Whether a request for `model` may start on it now: loading it must end no generation.
+    /// Whether a request for `model` may start on it now: loading it must end no generation, and come in its turn.
     pub(crate) fn takes(&self, model: ModelId) -> bool {
-        self.free() > 0 && (!self.loads(model) || self.empty())
+        self.free() > 0 && self.backend.models_max.is_none_or(|most| self.memory.takes(model, most as usize))
     }
 
     /// How many slots nobody holds.
@@ -126,6 +123,7 @@ impl Room {
     }
 
     pub(crate) fn give(&mut self, slot: SlotId) {
+        self.memory.give(slot);
         self.back.insert(slot);
     }
 }

@@ -33,7 +33,7 @@ impl Scheduler {
     /// A scheduler with nothing waiting and nothing running; `seed` breaks ties between equal backends.
     pub fn new(seed: u64, fleet: Arc<Fleet>) -> Self {
         let mut slots = Slots::new(seed);
-        slots.adopt(&fleet);
+        slots.adopt(&fleet, Moment::default());
         Scheduler {
             seed,
             now: Moment::default(),
@@ -314,7 +314,7 @@ impl Scheduler {
                 None => self.slots.offer(ticket, candidates),
             }
         }
-        let change = self.slots.adopt(&self.fleet);
+        let change = self.slots.adopt(&self.fleet, self.now);
         if !self.fleet.owner {
             for number in self.queue.numbers() {
                 self.refuse(number, Refusal::Spare, out);

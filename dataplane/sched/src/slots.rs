@@ -36,7 +36,7 @@ pub(crate) struct Failed {
 /// All slots. Rooms are those of the fleet and those with work; runs and cooling are bounded by the slots.
 pub(crate) struct Slots {
     seed: u64,
-    rooms: BTreeMap<BackendId, Room>,
+    pub(crate) rooms: BTreeMap<BackendId, Room>,
     runs: BTreeMap<TicketId, Run>,
     cooling: BTreeSet<(Moment, BackendId, SlotId)>,
     rests: BTreeSet<(Moment, BackendId)>,
@@ -44,6 +44,8 @@ pub(crate) struct Slots {
     pub(crate) fair: Fair,
     /// How many were started.
     started: u64,
+    /// Backends that do not hold all their models at a time.
+    pub(crate) swapping: Vec<BackendId>,
 }
 
 /// What an adopted fleet asks of those who wait.
@@ -66,6 +68,7 @@ impl Slots {
             known: Known::default(),
             fair: Fair::default(),
             started: 0,
+            swapping: Vec::new(),
         }
     }
 
@@ -121,11 +124,10 @@ impl Slots {
         let slot = room.take();
         let era = room.switch.start();
         let loads = room.loads(model);
-        if loads {
-            room.loading = Some(model);
-            if let Some(before) = room.resident.replace(model) {
-                self.known.caches.unload((backend, before));
-            }
+        if let Some(most) = room.backend.models_max
+            && let Some(gone) = room.memory.start(slot, model, most as usize, now)
+        {
+            self.known.caches.unload((backend, gone));
         }
         ticket.tried.push(backend);
         let id = ticket.arrival.ticket;
@@ -164,7 +166,7 @@ impl Slots {
         let run = self.runs.get_mut(&ticket).filter(|run| run.first.is_none())?;
         let room = self.rooms.get_mut(&run.backend).expect("a room stays while a request runs in it");
         run.first = Some(now);
-        room.loading = None;
+        room.memory.loading = None;
         room.waited(now.since(run.since).secs());
         room.streaming += 1;
         room.switch.succeed(run.era, now).then_some(run.backend)
@@ -275,7 +277,7 @@ impl Slots {
         !cooling.is_empty()
     }
 
-    pub(crate) fn adopt(&mut self, fleet: &Fleet) -> Change {
+    pub(crate) fn adopt(&mut self, fleet: &Fleet, now: Moment) -> Change {
         let mut change = Change::default();
         for (id, room) in &mut self.rooms {
             let stays = fleet.backends.contains_key(id);
@@ -288,9 +290,20 @@ impl Slots {
             change.eligibility |= room.backend.max_input_tokens != backend.max_input_tokens;
             change.draining |= backend.draining && !room.backend.draining;
             room.hear(backend.health);
+            let same = room.present
+                && room.backend.resident == backend.resident
+                && room.backend.models_max == backend.models_max;
+            if let Some(most) = backend.models_max.filter(|_| !same) {
+                for gone in room.memory.told(&backend.resident, most as usize, now) {
+                    self.known.caches.unload((*id, gone));
+                }
+            }
             room.present = true;
             room.backend.clone_from(backend);
         }
+        self.swapping.clear();
+        let swapping = fleet.backends.iter().filter(|(_, backend)| backend.models_max.is_some());
+        self.swapping.extend(swapping.map(|(id, _)| *id));
         for backend in self.rooms.keys().copied().collect::<Vec<_>>() {
             self.settle(backend);
         }
@@ -303,7 +316,7 @@ impl Slots {
         let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
         room.busy -= 1;
         if room.busy == 0 {
-            room.loading = None;
+            room.memory.loading = None;
         }
         room.runs.retain(|id| *id != run.ticket.arrival.ticket);
         let more = now.since(run.since).secs() - run.course.charge;

@@ -169,7 +169,7 @@ impl Weigher<'_> {
     fn loads_elsewhere(&self, place: (BackendId, ModelId), room: &Room, ticket: &Ticket) -> bool {
         let loading = |candidate: &Candidate| {
             let other = self.slots.room(candidate.backend).filter(|_| candidate.backend != place.0);
-            other.is_some_and(|other| other.loading == Some(candidate.model))
+            other.is_some_and(|other| other.memory.loading == Some(candidate.model))
         };
         room.loads(place.1) && ticket.arrival.candidates.iter().take(CANDIDATES_MAX).any(loading)
     }

@@ -46,7 +46,8 @@ impl Chance {
             draining: chance.below(8) == 0,
             release_grace: Span(chance.odd()),
             cache: Cache::default(),
-            one_model: false,
+            models_max: None,
+            resident: Default::default(),
         };
         let backends = (0..self.below(BACKENDS)).map(|_| (self.backend(), backend(self))).collect();
         Fleet {

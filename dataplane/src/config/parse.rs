@@ -11,14 +11,14 @@ use std::{
 };
 
 use proto::v1;
-use sched::{BackendId, Cache, Fleet, Health, Span};
+use sched::{BackendId, Cache, Fleet, Health, ModelId, Span};
 use wire::{Dialect, Pattern};
 
 use super::{Backend, Kind, Model, Secret, Snapshot, Version};
 use crate::{
     deadline::Deadlines,
     provider::Base,
-    route::{Match, Rule, Table, Target},
+    route::{Match, Rule, Table, Target, number},
 };
 
 /// Distinct backend names that one process will ever number.
@@ -89,8 +89,9 @@ impl Parser {
                     health: backend.health,
                     draining: backend.draining,
                     release_grace: release_grace(backend.kind),
-                    cache: cache(backend.kind),
-                    one_model: false,
+                    cache: cache(backend.kind, row.cache_tokens),
+                    models_max: (row.max_loaded_models > 0).then_some(row.max_loaded_models),
+                    resident: resident(row),
                 },
             );
             backends.push(Arc::new(backend));
@@ -192,6 +193,12 @@ const fn release_grace(kind: Kind) -> Span {
     }
 }
 
+/// What is in its memory, where it cannot hold all that it serves.
+fn resident(row: &v1::SnapshotBackend) -> Arc<[ModelId]> {
+    let loads = row.max_loaded_models > 0;
+    row.models.iter().filter(|model| loads && model.resident).map(|model| number(&model.name)).collect()
+}
+
 /// What prompts are hashed with: all of the installation's salt, which is random.
 fn salt(bytes: &[u8]) -> u64 {
     let words =
@@ -200,8 +207,9 @@ fn salt(bytes: &[u8]) -> u64 {
 }
 
 /// How a server of this kind keeps prompts, where it does not say so itself (SCHEDULING.md, section 1).
-const fn cache(kind: Kind) -> Cache {
+const fn cache(kind: Kind, told: u32) -> Cache {
     match kind {
+        Kind::Vllm if told > 0 => Cache::Pool { tokens: told },
         // --cache-ram, 8 GiB by default, at some 128 KiB a token
         Kind::Llamacpp => Cache::Slots { ram: 65_536 },
         Kind::Ollama | Kind::LmStudio | Kind::Unknown => Cache::Slots { ram: 0 },

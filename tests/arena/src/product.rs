@@ -115,7 +115,8 @@ fn fleet(machines: &[Machine], options: Options) -> Fleet {
             Shape::Slots { ram } => Cache::Slots { ram: ram as u32 },
             Shape::Pool { capacity } => Cache::Pool { tokens: capacity as u32 },
         },
-        one_model: machine.load_s.is_some(),
+        models_max: machine.load_s.map(|_| 1),
+        resident: Default::default(),
     };
     let backends: BTreeMap<BackendId, Backend> =
         (0..).map(BackendId).zip(machines.iter().map(backend)).collect();

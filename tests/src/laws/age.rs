@@ -8,8 +8,11 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
         return Ok(());
     }
     let age_max = ledger.fleet().tuning.age_max;
-    let backends =
-        ledger.fleet().backends.iter().filter(|(id, backend)| !backend.one_model && ledger.free(**id) > 0);
+    let backends = ledger
+        .fleet()
+        .backends
+        .iter()
+        .filter(|(id, backend)| backend.models_max.is_none() && ledger.free(**id) > 0);
     let free: Vec<_> = backends.map(|(id, _)| id).collect();
     let chooses = ledger.waiting().iter().filter(|(_, wait)| wait.chooses());
     for (ticket, wait) in chooses.filter(|(_, wait)| ledger.now().since(wait.since) >= age_max) {

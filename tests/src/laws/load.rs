@@ -1,4 +1,6 @@
-//! A server that holds one model at a time loads another only when nothing runs, so no generation is ended by it.
+//! A server that holds some models at a time loads another only while fewer are in use, so no generation is ended by it.
+
+use std::collections::BTreeSet;
 
 use crate::laws::{Step, ensure};
 use crate::ledger::Ledger;
@@ -6,14 +8,15 @@ use crate::ledger::Ledger;
 pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     for started in ledger.started() {
         let backend = started.held.backend;
-        if !ledger.fleet().backends.get(&backend).is_some_and(|backend| backend.one_model) {
-            continue;
-        }
-        let model = started.held.model;
-        let mut running = ledger.running().values().filter(|held| held.backend == backend);
-        let ended = running.find(|held| held.model != model);
-        ensure(ended.is_none(), || {
-            format!("{:?} loads {model:?} on {backend:?} and ends {ended:?}", started.wait)
+        let most = ledger.fleet().backends.get(&backend).and_then(|backend| backend.models_max);
+        let Some(most) = most else { continue };
+        let running = || ledger.running().values().filter(|held| held.backend == backend);
+        let others: BTreeSet<_> =
+            running().map(|held| held.model).filter(|model| *model != started.held.model).collect();
+        // what was started before this bound came counts too: only who joins it anew must fit
+        let joins = running().filter(|held| held.model == started.held.model).count() > 1;
+        ensure(joins || others.len() < most as usize, || {
+            format!("{:?} loads {:?} on {backend:?} beside {others:?}", started.wait, started.held.model)
         })?;
     }
     Ok(())

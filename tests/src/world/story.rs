@@ -76,7 +76,7 @@ impl Story {
             fleet.tuning.age_max = Span(5 * service_us);
             for backend in fleet.backends.values_mut() {
                 backend.cache = chance.pick(&CACHES);
-                backend.one_model = chance.percent(30);
+                backend.models_max = chance.percent(30).then(|| chance.pick(&[1, 1, 2]));
             }
         }
         Story {
@@ -328,6 +328,7 @@ fn draw_backend(chance: &mut Chance, grace_us: u64) -> Backend {
         draining: chance.percent(5),
         release_grace: Span(grace_us * chance.within(1, 2)),
         cache: Cache::default(),
-        one_model: false,
+        models_max: None,
+        resident: Default::default(),
     }
 }

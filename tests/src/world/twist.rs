@@ -180,7 +180,7 @@ fn twist_backend(flaw: Flaw, backend: &mut Backend) {
         Flaw::Hopes => backend.draining = false,
         Flaw::NoGrace => backend.release_grace = Span::ZERO,
         Flaw::Perverse => backend.priority = -backend.priority,
-        Flaw::Reloads => backend.one_model = false,
+        Flaw::Reloads => backend.models_max = None,
         _ => {}
     }
 }

@@ -37,6 +37,8 @@ enum Expect {
         /// Name, `*` when resident, context length, capabilities.
         models: Vec<String>,
         slots: u32,
+        #[serde(default)]
+        cache_tokens: u32,
         version: String,
         #[serde(default)]
         further: Option<Vec<String>>,
@@ -59,11 +61,11 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn answer(&self) -> Result<Answer, Failure> {
+    fn answer(&self, question: &Question) -> Result<Answer, Failure> {
         match self.fails.as_deref() {
             None => {
                 let body = self.text.clone().unwrap_or_else(|| self.json.to_string());
-                Ok(Answer::new(self.status, &self.server, body.as_bytes()))
+                Ok(question.read(self.status, &self.server, body.as_bytes()))
             }
             Some("connect") => Err(Failure::Connect("connection refused".to_owned())),
             Some("late") => Err(Failure::Late(2000)),
@@ -82,6 +84,7 @@ impl Case {
             max_concurrency: 0,
             priority: 0,
             max_input_tokens: 0,
+            max_loaded_models: 0,
             credential: self.credential.clone().map(Credential::Env),
             ca_file: None,
             draining: false,
@@ -91,7 +94,7 @@ impl Case {
 
     fn answers(&self, questions: &[Question]) -> Answers {
         let one = |question: &Question| {
-            let answer = self.answers.get(&question.label()).unwrap_or(&self.default).answer();
+            let answer = self.answers.get(&question.label()).unwrap_or(&self.default).answer(question);
             (question.clone(), answer)
         };
         Answers(questions.iter().map(one).collect())
@@ -138,14 +141,14 @@ fn recorded() {
         let known: Vec<String> = Question::all().iter().map(Question::label).collect();
         for label in case.answers.keys() {
             assert!(
-                known.contains(label) || label.starts_with("POST /api/show"),
+                known.contains(label) || label.starts_with("POST /api/show") || label == "GET /metrics",
                 "{name}: {label} is never asked"
             );
         }
         let (verdict, _, asked) = identified(&case);
         match (&case.expect, &verdict.finding) {
             (Expect::Nothing { reason }, Err(why)) => assert!(why.contains(reason), "{name}: {why}"),
-            (Expect::Found { kind, dialects, models, slots, version, further }, Ok(found)) => {
+            (Expect::Found { kind, dialects, models, slots, cache_tokens, version, further }, Ok(found)) => {
                 let names: Vec<_> = found.dialects.iter().map(|dialect| dialect.name()).collect();
                 assert_eq!(
                     (&found.kind, names),
@@ -153,7 +156,8 @@ fn recorded() {
                     "{name}"
                 );
                 assert_eq!(found.models.iter().map(told).collect::<Vec<_>>(), *models, "{name}");
-                assert_eq!((found.slots, &found.version), (*slots, version), "{name}");
+                let numbers = (found.slots, found.cache_tokens);
+                assert_eq!((numbers, &found.version), ((*slots, *cache_tokens), version), "{name}");
                 if let Some(further) = further {
                     assert_eq!(&asked, further, "{name}");
                 }

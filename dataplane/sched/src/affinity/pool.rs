@@ -33,6 +33,8 @@ struct Node {
 /// The pool of one model on one server.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    /// What the server told, or was guessed.
+    told: u32,
     capacity: u64,
     used: u64,
     taken_in: u64,
@@ -47,6 +49,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(capacity: u32) -> Self {
         Pool {
+            told: capacity,
             capacity: u64::from(capacity).clamp(TOKENS_MIN, TOKENS_MAX),
             used: 0,
             taken_in: 0,
@@ -94,6 +97,15 @@ impl Pool {
         let deepest = blocks.checked_sub(1).and_then(|block| self.find(prompt.hash_at(block)));
         let since = |place| self.clock().wrapping_sub(self.node(place).clock);
         deepest.map_or(0.0, |place| f64::from(since(place)) * 64.0 / self.capacity as f64)
+    }
+
+    /// The server says how much it holds: what was learned counts while it says the same.
+    pub(crate) fn tell(&mut self, told: u32) {
+        if self.told != told {
+            self.told = told;
+            self.capacity = u64::from(told).clamp(TOKENS_MIN, TOKENS_MAX);
+            self.trim();
+        }
     }
 
     /// The server holds more, or less, than was thought.

@@ -60,7 +60,8 @@ fn read_backend(text: &str) -> Backend {
         draining: false,
         release_grace: Span::ZERO,
         cache: Cache::default(),
-        one_model: false,
+        models_max: None,
+        resident: Default::default(),
     };
     for part in parts {
         match part.split_once('=') {
@@ -68,7 +69,11 @@ fn read_backend(text: &str) -> Backend {
             Some(("max", value)) => backend.max_input_tokens = Some(value.parse().unwrap()),
             Some(("pool", value)) => backend.cache = Cache::Pool { tokens: value.parse().unwrap() },
             Some(("ram", value)) => backend.cache = Cache::Slots { ram: value.parse().unwrap() },
-            None if part == "one" => backend.one_model = true,
+            None if part == "one" => backend.models_max = Some(1),
+            Some(("models", value)) => backend.models_max = Some(value.parse().unwrap()),
+            Some(("has", value)) => {
+                backend.resident = value.bytes().map(|digit| ModelId(u32::from(digit - b'0'))).collect();
+            }
             Some(("grace", value)) => backend.release_grace = Span::from_millis(value.parse().unwrap()),
             None if part == "down" => backend.health = Health::Unhealthy,
             None if part == "unknown" => backend.health = Health::Unknown,

@@ -16,7 +16,7 @@ use super::{
     request::Outgoing,
 };
 use crate::{
-    config::Backend,
+    config::{Backend, Kind},
     deadline::{Burden, Name, Passed, Time, Watch},
     dispatch::Lease,
     provider,
@@ -350,6 +350,7 @@ fn relayed(
         shared: run.worker.shared.clone(),
         pool: run.worker.pool.clone(),
         backend: chosen.backend.name.clone(),
+        uncounted: chosen.backend.kind == Kind::Ollama,
         operation: call.operation,
         framing: call.framing,
         request_id: run.inquiry.id.clone(),

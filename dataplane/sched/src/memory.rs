@@ -1,0 +1,199 @@
+//! Which models a server has in memory, where it cannot hold all that it serves, and whose turn a load is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::queue::Queue;
+use crate::slots::Slots;
+use crate::{BackendId, ModelId, Moment, SlotId, Span};
+
+/// The models in a server's memory, and what is done with them.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// The one that was used last is at the end; at most as many as it holds.
+    resident: Vec<ModelId>,
+    /// The models of the slots that are taken or cool.
+    used: BTreeMap<SlotId, ModelId>,
+    /// What is being loaded for a request that waits for its first token.
+    pub(crate) loading: Option<ModelId>,
+    /// Since when the last that was loaded is there.
+    since: Moment,
+    /// Only this one may start: its load is due.
+    claimed: Option<ModelId>,
+    /// Those that are there and that somebody waits for.
+    wanted: BTreeSet<ModelId>,
+}
+
+impl Memory {
+    pub(crate) fn lacks(&self, model: ModelId) -> bool {
+        !self.resident.contains(&model)
+    }
+
+    /// Whether a request for `model` may start on a server that holds so many.
+    pub(crate) fn takes(&self, model: ModelId, most: usize) -> bool {
+        if self.claimed.is_some_and(|claimed| claimed != model) {
+            return false;
+        }
+        if !self.lacks(model) {
+            return true;
+        }
+        let used = self.used();
+        let spare =
+            || self.resident.iter().any(|there| !used.contains(there) && !self.wanted.contains(there));
+        let due = self.resident.len() < most || self.claimed.is_some() || spare();
+        due && self.loading.is_none() && used.len() < most
+    }
+
+    fn used(&self) -> BTreeSet<ModelId> {
+        self.used.values().copied().collect()
+    }
+
+    /// A request for `model` starts in a slot; the answer is whose place in memory it took.
+    pub(crate) fn start(
+        &mut self,
+        slot: SlotId,
+        model: ModelId,
+        most: usize,
+        now: Moment,
+    ) -> Option<ModelId> {
+        let mut gone = None;
+        if self.lacks(model) {
+            (self.loading, self.since, self.claimed) = (Some(model), now, None);
+            if self.resident.len() >= most.max(1) {
+                let used = self.used();
+                let idle = |model: &ModelId| !used.contains(model);
+                let spare =
+                    self.resident.iter().position(|model| idle(model) && !self.wanted.contains(model));
+                let place = spare.or_else(|| self.resident.iter().position(idle));
+                gone = Some(self.resident.remove(place.unwrap_or_default()));
+            }
+        } else {
+            self.resident.retain(|there| *there != model);
+        }
+        self.resident.push(model);
+        self.used.insert(slot, model);
+        gone
+    }
+
+    /// A slot is free again.
+    pub(crate) fn give(&mut self, slot: SlotId) {
+        self.used.remove(&slot);
+    }
+
+    /// The server says anew what it has in memory; the answer is what it has no more. What is in use stays: it may be on
+    /// its way in.
+    pub(crate) fn told(&mut self, told: &[ModelId], most: usize, now: Moment) -> Vec<ModelId> {
+        let used = self.used();
+        let (mut stays, gone): (Vec<_>, Vec<_>) =
+            self.resident.iter().partition(|model| told.contains(*model) || used.contains(*model));
+        stays.sort_by_key(|model| used.contains(model));
+        let new = told.iter().filter(|model| !stays.contains(*model)).copied();
+        let mut resident: Vec<ModelId> = new.collect();
+        if !resident.is_empty() {
+            self.since = now;
+        }
+        resident.extend(stays);
+        resident.drain(..resident.len().saturating_sub(most.max(1)));
+        self.resident = resident;
+        gone
+    }
+}
+
+impl Slots {
+    /// Says on each server that holds some models at a time whose turn it is. Who waits for what is there goes first; a
+    /// model that others wait for is loaded once the last one was there for `collate` times the load, and they waited
+    /// for as long. Then nothing else starts there, so that it comes to rest.
+    pub(crate) fn collate(&mut self, queue: &Queue, collate: f64, now: Moment) {
+        if self.swapping.is_empty() {
+            return;
+        }
+        for id in &self.swapping {
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.memory.claimed = None;
+                room.memory.wanted.clear();
+            }
+        }
+        let mut claims = Vec::new();
+        for (number, kind) in queue.firsts() {
+            let (Some(model), Some(first)) = (kind.model, queue.ticket(number)) else { continue };
+            let mut served = false;
+            for id in kind.eligible.iter() {
+                let Some(room) = self.rooms.get_mut(id).filter(|room| room.present && room.backend.up())
+                else {
+                    continue;
+                };
+                if !room.loads(model) {
+                    served = true;
+                    if room.backend.models_max.is_some() {
+                        room.memory.wanted.insert(model);
+                    }
+                }
+            }
+            if !served {
+                claims.push((number, kind, model, now.since(first.since)));
+            }
+        }
+        claims.sort_by_key(|(number, ..)| *number);
+        for (_, kind, model, waited) in claims {
+            let due = kind.eligible.iter().filter_map(|id| {
+                let memory = &self.rooms.get(id).filter(|room| room.present && room.backend.up())?.memory;
+                let turn = Span::of_secs(collate * self.known.speeds.load((*id, model)));
+                let free = memory.claimed.is_none() && memory.loading.is_none();
+                (free && waited >= turn && now.since(memory.since) >= turn).then_some((memory.since, *id))
+            });
+            let due: Option<(Moment, BackendId)> = due.min();
+            if let Some(room) = due.and_then(|(_, id)| self.rooms.get_mut(&id)) {
+                room.memory.claimed = Some(model);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ModelId = ModelId(1);
+    const B: ModelId = ModelId(2);
+    const C: ModelId = ModelId(3);
+
+    #[test]
+    fn what_is_in_use_is_not_evicted() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.start(SlotId(0), A, 2, Moment(1)), None);
+        assert!(!memory.takes(B, 2), "one load at a time");
+        memory.loading = None;
+        assert!(memory.takes(B, 2) && !memory.takes(B, 1) && memory.takes(A, 1));
+        assert_eq!(memory.start(SlotId(1), B, 2, Moment(2)), None);
+        memory.loading = None;
+        assert!(!memory.takes(C, 2));
+        memory.give(SlotId(1));
+        assert!(memory.takes(C, 2));
+        assert_eq!(memory.start(SlotId(1), C, 2, Moment(3)), Some(B));
+        assert!(memory.lacks(B) && !memory.lacks(A) && !memory.lacks(C));
+    }
+
+    #[test]
+    fn who_waits_for_what_is_there_goes_first_until_a_load_is_due() {
+        let mut memory = Memory::default();
+        memory.start(SlotId(0), A, 1, Moment(1));
+        memory.loading = None;
+        memory.give(SlotId(0));
+        assert!(memory.takes(B, 1));
+        memory.wanted.insert(A);
+        assert!(!memory.takes(B, 1) && memory.takes(A, 1) && memory.takes(B, 2));
+        memory.claimed = Some(B);
+        assert!(memory.takes(B, 1) && !memory.takes(A, 1));
+    }
+
+    #[test]
+    fn what_the_server_says_counts_save_for_what_runs() {
+        let mut memory = Memory::default();
+        memory.start(SlotId(0), A, 3, Moment(1));
+        memory.start(SlotId(1), B, 3, Moment(1));
+        memory.give(SlotId(1));
+        assert_eq!(memory.told(&[C], 3, Moment(2)), [B]);
+        assert_eq!(memory.resident, [C, A]);
+        assert_eq!(memory.told(&[C, A, B], 1, Moment(2)), []);
+        assert_eq!(memory.resident, [A]);
+    }
+}

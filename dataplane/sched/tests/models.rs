@@ -1,0 +1,96 @@
+//! Servers that hold some models at a time: no generation is ended by a load, nothing is loaded twice at once, and who waits
+//! for what is in memory goes first for a while.
+
+#[cfg(test)]
+mod desk;
+use desk::check;
+
+#[test]
+fn who_waits_for_the_model_in_memory_goes_before_a_load() {
+    check(
+        "a:1,one",
+        &[
+            ("0 arrive 1 on a model 1", "start 1 a0"),
+            ("1000 first 1", ""),
+            ("2000 arrive 2 on a model 2", ""),
+            ("2000 arrive 3 on a model 1", ""),
+            ("2000 arrive 4 on a model 1", ""),
+            ("2000 arrive 5 on a model 3", ""),
+            ("3000 done 1", "start 3 a0"),
+            ("4000 done 3", "start 4 a0"),
+            ("5000 done 4", "start 2 a0"),
+            ("6000 done 2", "start 5 a0"),
+        ],
+    );
+}
+
+#[test]
+fn a_load_is_due_after_four_times_its_length() {
+    check(
+        "a:2,one",
+        &[
+            ("0 arrive 1 on a model 1", "start 1 a0"),
+            ("1000 first 1", ""),
+            ("1000 arrive 2 on a model 2", ""),
+            ("40000 arrive 3 on a model 1", "start 3 a1"),
+            ("40500 done 3", ""),
+            // ten seconds are guessed for the load
+            ("41000 arrive 4 on a model 1", ""),
+            ("42000 arrive 5 on a model 2", ""),
+            ("50000 done 1", "start 2 a0, start 5 a1"),
+            ("51000 first 2", ""),
+            ("52000 done 2", ""),
+            ("53000 done 5", "start 4 a0"),
+        ],
+    );
+}
+
+#[test]
+fn two_models_at_a_time_leave_each_other_alone() {
+    check(
+        "a:4,models=2",
+        &[
+            ("0 arrive 1 on a model 1", "start 1 a0"),
+            // one load at a time
+            ("0 arrive 2 on a model 2", ""),
+            ("1000 first 1", "start 2 a1"),
+            ("2000 first 2", ""),
+            ("2000 arrive 3 on a model 3", ""),
+            ("3000 arrive 4 on a model 1", "start 4 a2"),
+            ("4000 done 2", "start 3 a1"),
+            ("5000 first 3", ""),
+            ("6000 arrive 5 on a model 2", ""),
+            ("7000 done 1", ""),
+            ("8000 done 4", "start 5 a0"),
+        ],
+    );
+}
+
+#[test]
+fn a_model_is_not_loaded_twice_at_once() {
+    check(
+        "a:2,one b:2,one",
+        &[
+            ("0 arrive 1 on ab model 1 says sx", "start 1 a0"),
+            ("0 arrive 2 on ab model 1 says sy", "start 2 a1"),
+            ("0 arrive 3 on ab model 1 says sz", ""),
+            ("0 arrive 4 on ab model 2 says sz", "start 4 b0"),
+        ],
+    );
+}
+
+#[test]
+fn what_probes_see_in_memory_is_used() {
+    check(
+        "a:1,one,has=2 b:1,one,has=1",
+        &[
+            ("0 arrive 1 on ab model 1 says sx", "start 1 b0"),
+            ("0 arrive 2 on ab model 2 says sx", "start 2 a0"),
+            ("1000 done 1", ""),
+            ("1000 done 2", ""),
+            ("2000 adopt a:1,one,has=1 b:1,one,has=2", ""),
+            ("3000 arrive 3 on ab model 1 says sx", "start 3 a0"),
+            ("3000 arrive 4 on ab model 2 says sx", "start 4 b0"),
+        ],
+    );
+}
