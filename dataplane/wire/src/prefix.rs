@@ -63,9 +63,13 @@ impl Ask {
 
 /// The body up to the first byte that is no UTF-8.
 fn utf8(body: &[u8]) -> &str {
-    std::str::from_utf8(body)
-        .or_else(|error| std::str::from_utf8(&body[..error.valid_up_to()]))
-        .unwrap_or_default()
+    simdutf8::basic::from_utf8(body).unwrap_or_else(|_| valid(body))
+}
+
+#[cold]
+fn valid(body: &[u8]) -> &str {
+    let end = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+    std::str::from_utf8(&body[..end]).unwrap_or_default()
 }
 
 fn render(operation: Operation, places: &Places, text: &str, salt: u64, out: &mut Vec<Block>) {

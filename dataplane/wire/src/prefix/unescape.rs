@@ -5,6 +5,8 @@ use crate::scan::before_backslash;
 /// What is gathered before it is handed on, and how much of a string is looked at and copied at a time.
 const GATHERED_BYTES: usize = 512;
 const LANE_BYTES: usize = 16;
+/// A lane or a character fits behind so many.
+const FILLED_MAX: usize = GATHERED_BYTES - 2 * LANE_BYTES;
 
 /// Half of a surrogate pair is read as this, as most servers do.
 const LONE: char = char::REPLACEMENT_CHARACTER;
@@ -14,48 +16,70 @@ pub(super) fn pieces<E>(raw: &str, mut take: impl FnMut(&[u8]) -> Result<(), E>)
     let mut rest = raw.as_bytes();
     let mut gathered = [0; GATHERED_BYTES];
     let mut filled = 0;
-    while !rest.is_empty() {
-        if filled > GATHERED_BYTES - 2 * LANE_BYTES {
+    while let Some(lane) = rest.first_chunk() {
+        if filled > FILLED_MAX {
             take(&gathered[..filled])?;
             filled = 0;
         }
-        let mut tail = [0; LANE_BYTES];
-        let (lane, within) = match rest.first_chunk() {
-            Some(lane) => (lane, LANE_BYTES),
-            None => {
-                tail[..rest.len()].copy_from_slice(rest);
-                (&tail, rest.len())
-            }
-        };
         // All of the lane, so that the length is no branch; what is too much is written over.
         gathered[filled..filled + LANE_BYTES].copy_from_slice(lane);
-        let run = before_backslash(lane).min(within);
+        let run = before_backslash(lane);
         filled += run;
-        rest = &rest[run..];
-        if run < within {
-            let (one, length) = character(rest);
-            filled += one.encode_utf8(&mut gathered[filled..]).len();
-            rest = rest.get(length..).unwrap_or_default();
+        if run == LANE_BYTES {
+            rest = &rest[LANE_BYTES..];
+        } else {
+            rest = character(&rest[run..], &mut gathered, &mut filled);
+        }
+    }
+    while let Some((&byte, behind)) = rest.split_first() {
+        if filled > FILLED_MAX {
+            take(&gathered[..filled])?;
+            filled = 0;
+        }
+        if byte == b'\\' {
+            rest = character(rest, &mut gathered, &mut filled);
+        } else {
+            gathered[filled] = byte;
+            filled += 1;
+            rest = behind;
         }
     }
     take(&gathered[..filled])
 }
 
-/// What the escape at the start of `rest` stands for, and how long it is.
-fn character(rest: &[u8]) -> (char, usize) {
-    let one = match rest.get(1) {
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
-        Some(b'u') => return unicode(rest),
-        Some(other) => char::from(*other),
-        // No backslash stands at the end of a string that has passed.
-        None => LONE,
-    };
-    (one, 2)
+/// Adds what the escape at the start of `rest` stands for; the answer is what is behind it.
+#[inline(always)]
+fn character<'a>(rest: &'a [u8], gathered: &mut [u8; GATHERED_BYTES], filled: &mut usize) -> &'a [u8] {
+    if let [_, letter, behind @ ..] = rest
+        && SIMPLE[usize::from(*letter)] != 0
+    {
+        gathered[*filled] = SIMPLE[usize::from(*letter)];
+        *filled += 1;
+        return behind;
+    }
+    let (one, length) = unicode(rest);
+    *filled += one.encode_utf8(&mut gathered[*filled..]).len();
+    rest.get(length..).unwrap_or_default()
 }
+
+/// What a letter behind a backslash stands for; zero for `u`, and for what is no ASCII.
+const SIMPLE: [u8; 256] = {
+    let mut simple = [0; 256];
+    let mut letter = 1;
+    while letter < 128 {
+        simple[letter] = match letter as u8 {
+            b'b' => 0x8,
+            b'f' => 0xc,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => 0,
+            other => other,
+        };
+        letter += 1;
+    }
+    simple
+};
 
 fn unicode(rest: &[u8]) -> (char, usize) {
     let high = unit(rest);
