@@ -1,10 +1,14 @@
 //! What can be typed: the clap types of `llmctl`, and nothing else.
 
+mod route;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::time::{parse_deadline, parse_duration};
+use crate::time::parse_duration;
+
+pub use route::{Class, Deadlines, Policy, Route, RouteAdd};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -255,57 +259,6 @@ pub enum Dialect {
     Ollama,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Route {
-    /// Add a rule, such as: route add fast --exact gpt-4o --to qwen3:8b
-    Add(RouteAdd),
-    /// List all, in the order in which they are tried
-    #[command(visible_alias = "ls")]
-    List,
-    /// Remove a rule
-    #[command(visible_alias = "rm")]
-    Delete(Named),
-}
-
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("match").required(true))]
-pub struct RouteAdd {
-    /// Its name: a-z, 0-9, '-' and '.'
-    pub name: String,
-    /// The requested model name, literally
-    #[arg(long, group = "match", value_name = "MODEL")]
-    pub exact: Option<String>,
-    /// A regular expression over requested names, matched as written: anchor it with ^ and $
-    #[arg(long, group = "match", value_name = "REGEX")]
-    pub pattern: Option<String>,
-    /// The model there, with $1 for captures, or as requested when empty; @BACKEND for one backend only. The last @
-    /// divides, so a name that has one needs another at its end. May be given several times
-    #[arg(long = "to", required = true, value_name = "MODEL[@BACKEND]")]
-    pub targets: Vec<String>,
-    /// Among patterns the higher is tried first, -1000 to 1000
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
-    pub precedence: i32,
-    #[command(flatten)]
-    pub deadlines: Deadlines,
-}
-
-/// How long a backend may take; what is not set has its default.
-#[derive(Debug, Default, Args)]
-pub struct Deadlines {
-    /// For connecting, 10ms to 60s [default: 5s]
-    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
-    pub deadline_connect: Option<Duration>,
-    /// To the first token of an answer, 100ms to 1h, with the time for the prompt on top [default: 300s]
-    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
-    pub deadline_first_token: Option<Duration>,
-    /// Between tokens, 100ms to 1h [default: 300s]
-    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
-    pub deadline_between_tokens: Option<Duration>,
-    /// From the first sending to the last byte, 100ms to 24h [default: 2h]
-    #[arg(long, value_parser = parse_deadline, value_name = "TIME")]
-    pub deadline_total: Option<Duration>,
-}
-
 #[derive(Debug, Args)]
 pub struct Apply {
     /// YAML or JSON with "backends" and "routes"; "-" reads standard input
@@ -359,6 +312,8 @@ mod tests {
             "llmctl route add fast --exact gpt-4o --to qwen3:8b --to llama3.2:3b@box",
             "llmctl route add latest --pattern ^(.*)-latest$ --to $1 --precedence -3",
             "llmctl route add slow --exact a --to b --deadline-first-token 20m --deadline-total 3h",
+            "llmctl route add turns --exact a --to b --to c --policy round-robin --class batch",
+            "llmctl route add canary --exact a --to b --weight 95 --to c --weight 5",
             "llmctl --timeout 500ms models -o json",
             "llmctl status --control http://h:1",
             "llmctl apply -f - --dry-run",
@@ -380,6 +335,10 @@ mod tests {
             "llmctl route add fast --to qwen3:8b",
             "llmctl route add fast --exact a --pattern b --to c",
             "llmctl route add fast --exact a",
+            "llmctl route add fast --exact a --to b --policy fastest",
+            "llmctl route add fast --exact a --to b --class urgent",
+            "llmctl route add fast --exact a --to b --to c --weight 5",
+            "llmctl route add fast --exact a --to b --weight -1",
             "llmctl route add fast --exact a --to b --deadline-total 25h",
             "llmctl backend add",
             "llmctl backend add box http://h:1 --kind toaster",

@@ -54,7 +54,7 @@ pub fn routes() -> [Route; 2] {
     let route = |name: &str, r#match: Match, model: &str| Route {
         name: name.to_owned(),
         r#match: Some(r#match),
-        targets: vec![Target { model: model.to_owned(), backend: String::new() }],
+        targets: vec![Target { model: model.to_owned(), backend: String::new(), weight: None }],
         ..Route::default()
     };
     [

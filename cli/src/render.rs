@@ -160,10 +160,9 @@ pub fn models(backends: &[Backend], routes: &[Route]) -> String {
     };
     let routed = routes.iter().filter(|route| leads(route, backends)).filter_map(|route| {
         let Some(route::Match::Exact(name)) = &route.r#match else { return None };
-        let to: Vec<String> = route.targets.iter().map(target).collect();
         Some(vec![
             name.clone(),
-            format!("route {} → {}", route.name, to.join(", ")),
+            format!("route {} → {}", route.name, targets(route)),
             String::new(),
             "-".to_owned(),
         ])
@@ -191,13 +190,15 @@ pub fn routes(list: &[Route]) -> String {
         vec![
             route.name.clone(),
             matcher(route),
-            route.targets.iter().map(target).collect::<Vec<_>>().join(", "),
+            targets(route),
+            words::policy(route.policy()).to_owned(),
+            words::class(route.class()).to_owned(),
             route.precedence.to_string(),
             deadlines(route),
             route.revision.to_string(),
         ]
     };
-    let heads = ["NAME", "MATCHES", "TO", "PRECEDENCE", "DEADLINES", "REVISION"];
+    let heads = ["NAME", "MATCHES", "TO", "POLICY", "CLASS", "PRECEDENCE", "DEADLINES", "REVISION"];
     table(&heads, list.iter().map(row).collect())
 }
 
@@ -224,6 +225,15 @@ pub fn matcher(route: &Route) -> String {
         Some(route::Match::Pattern(pattern)) => format!("/{pattern}/"),
         None => "-".to_owned(),
     }
+}
+
+/// The targets of a route, with their weights: "qwen3:8b (95), qwen4:8b (5)".
+pub fn targets(route: &Route) -> String {
+    let one = |to: &Target| match to.weight {
+        Some(weight) => format!("{} ({weight})", target(to)),
+        None => target(to),
+    };
+    route.targets.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A target as `--to` takes it.

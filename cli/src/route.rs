@@ -72,8 +72,13 @@ fn resource(add: args::RouteAdd) -> v1::Route {
         name: add.name,
         r#match: add.exact.map(Match::Exact).or(add.pattern.map(Match::Pattern)),
         precedence: add.precedence,
-        targets: add.targets.iter().map(|text| target(text)).collect(),
+        targets: (0..)
+            .zip(&add.targets)
+            .map(|(at, text)| target(text, add.weights.get(at).copied()))
+            .collect(),
         deadlines: deadlines(&add.deadlines),
+        policy: add.policy.map(args::Policy::proto).unwrap_or_default() as i32,
+        class: add.class.map(args::Class::proto).unwrap_or_default() as i32,
         revision: 0,
     }
 }
@@ -93,9 +98,9 @@ fn deadlines(given: &args::Deadlines) -> Option<v1::Deadlines> {
 }
 
 /// `MODEL[@BACKEND]`: the last `@` divides.
-fn target(text: &str) -> v1::Target {
+fn target(text: &str, weight: Option<u32>) -> v1::Target {
     let (model, backend) = text.rsplit_once('@').unwrap_or((text, ""));
-    v1::Target { model: model.to_owned(), backend: backend.to_owned() }
+    v1::Target { model: model.to_owned(), backend: backend.to_owned(), weight }
 }
 
 #[cfg(test)]
@@ -113,7 +118,7 @@ mod tests {
             ("claude@2026@", "claude@2026", ""),
             ("claude@2026@box", "claude@2026", "box"),
         ] {
-            let target = target(text);
+            let target = target(text, None);
             assert_eq!((target.model.as_str(), target.backend.as_str()), (model, backend), "{text}");
             if !text.is_empty() {
                 assert_eq!(render::target(&target), text, "{text}");
@@ -129,6 +134,9 @@ mod tests {
             pattern: pattern.map(str::to_owned),
             targets: vec!["a".to_owned(), "b@c".to_owned()],
             precedence: -2,
+            policy: Some(args::Policy::LeastBusy),
+            class: Some(args::Class::Batch),
+            weights: vec![95, 5],
             deadlines: args::Deadlines {
                 deadline_total: Some(Duration::from_millis(1500)),
                 ..args::Deadlines::default()
@@ -137,6 +145,8 @@ mod tests {
         let route = resource(add(Some("gpt-4o"), None));
         assert_eq!(route.r#match, Some(Match::Exact("gpt-4o".to_owned())));
         assert_eq!((route.targets.len(), route.precedence), (2, -2));
+        assert_eq!((route.policy(), route.class()), (v1::Policy::LeastBusy, v1::Class::Batch));
+        assert_eq!((route.targets[0].weight, route.targets[1].weight), (Some(95), Some(5)));
         assert_eq!(route.deadlines.unwrap().total, Some(proto::span(1500)));
         let route = resource(add(None, Some("^a$")));
         assert_eq!(route.r#match, Some(Match::Pattern("^a$".to_owned())));

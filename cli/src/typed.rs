@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Route};
 
 /// Reads the command line; ends the process with a sentence when it cannot be.
 pub fn read() -> Cli {
@@ -19,6 +19,14 @@ pub fn read_from<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -
     let mut command = Cli::command();
     let matches = command.try_get_matches_from_mut(line)?;
     let cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Route(Route::Add(add)) = &cli.command
+        && !add.weights.is_empty()
+        && add.weights.len() != add.targets.len()
+    {
+        let (weights, targets) = (add.weights.len(), add.targets.len());
+        let said = format!("{weights} --weight for {targets} --to: give each target one, or none at all");
+        return Err(command.error(ErrorKind::WrongNumberOfValues, said));
+    }
     if let Command::Up(up) = &cli.command
         && let Some(typed) = matches.subcommand_matches("up")
     {

@@ -2,7 +2,7 @@
 
 use proto::v1;
 
-use crate::args::{Dialect, Kind};
+use crate::args::{Class, Dialect, Kind, Policy};
 
 impl Kind {
     /// The proto's value; `Auto` is "found by probing".
@@ -33,6 +33,58 @@ impl Dialect {
             Dialect::Gemini => v1::Dialect::GeminiContent,
             Dialect::Ollama => v1::Dialect::OllamaNative,
         }
+    }
+}
+
+impl Policy {
+    /// The proto's value.
+    pub fn proto(self) -> v1::Policy {
+        match self {
+            Policy::CacheAffine => v1::Policy::CacheAffine,
+            Policy::Priority => v1::Policy::Priority,
+            Policy::RoundRobin => v1::Policy::RoundRobin,
+            Policy::Weighted => v1::Policy::Weighted,
+            Policy::LeastBusy => v1::Policy::LeastBusy,
+            Policy::LowestLatency => v1::Policy::LowestLatency,
+            Policy::TokenAware => v1::Policy::TokenAware,
+            Policy::LongWaits => v1::Policy::LongWaits,
+        }
+    }
+}
+
+impl Class {
+    /// The proto's value.
+    pub fn proto(self) -> v1::Class {
+        match self {
+            Class::Interactive => v1::Class::Interactive,
+            Class::Normal => v1::Class::Normal,
+            Class::Batch => v1::Class::Batch,
+        }
+    }
+}
+
+/// The word for a policy, as `--policy` takes it.
+pub fn policy(value: v1::Policy) -> &'static str {
+    match value {
+        v1::Policy::Unspecified => "default",
+        v1::Policy::CacheAffine => "cache-affine",
+        v1::Policy::Priority => "priority",
+        v1::Policy::RoundRobin => "round-robin",
+        v1::Policy::Weighted => "weighted",
+        v1::Policy::LeastBusy => "least-busy",
+        v1::Policy::LowestLatency => "lowest-latency",
+        v1::Policy::TokenAware => "token-aware",
+        v1::Policy::LongWaits => "long-waits",
+    }
+}
+
+/// The word for a class, as `--class` takes it.
+pub fn class(value: v1::Class) -> &'static str {
+    match value {
+        v1::Class::Unspecified => "default",
+        v1::Class::Interactive => "interactive",
+        v1::Class::Normal => "normal",
+        v1::Class::Batch => "batch",
     }
 }
 
@@ -91,6 +143,12 @@ mod tests {
         for value in Dialect::value_variants().iter().filter(|value| **value != Dialect::Auto) {
             let typed = value.to_possible_value().unwrap();
             assert_eq!(typed.get_name(), dialect(value.proto()));
+        }
+        for value in Policy::value_variants() {
+            assert_eq!(value.to_possible_value().unwrap().get_name(), policy(value.proto()));
+        }
+        for value in Class::value_variants() {
+            assert_eq!(value.to_possible_value().unwrap().get_name(), class(value.proto()));
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod fault;
 pub mod name;
 pub mod observed;
 pub mod parse;
+pub mod policy;
 pub mod render;
 pub mod url;
 
@@ -19,6 +20,7 @@ pub use desired::{Desired, Record};
 pub use fault::{Fault, Refusal};
 pub use name::Name;
 pub use observed::{Health, Model, Observed};
+pub use policy::{Class, Policy, WEIGHT_MAX};
 pub use url::BaseUrl;
 
 /// Backends that a configuration holds at most.
@@ -151,6 +153,9 @@ pub struct Target {
     pub model: String,
     /// Only this backend; `None`: every one that serves the model.
     pub backend: Option<Name>,
+    /// The part of the requests that go here, 0 to [`WEIGHT_MAX`]; `None`: 1 where another target has one.
+    #[serde(default)]
+    pub weight: Option<u32>,
 }
 
 /// A rule from a requested model name to models on backends.
@@ -168,6 +173,12 @@ pub struct Route {
     /// How long a backend may take.
     #[serde(default)]
     pub deadlines: Deadlines,
+    /// By which rule its requests are placed; `None`: the default of the data planes.
+    #[serde(default)]
+    pub policy: Option<Policy>,
+    /// The most urgent that its requests are; `None`: normal.
+    #[serde(default)]
+    pub class: Option<Class>,
 }
 
 /// A configuration as given: the form of files and of Apply.

@@ -84,6 +84,10 @@ pub struct Wish {
     pub prompt_tokens: u32,
     /// The prompt in blocks.
     pub prompt: Chain,
+    /// By which rule it is placed.
+    pub policy: Policy,
+    /// How urgent it is.
+    pub class: Class,
     /// Who may serve it, best guess of nothing: the core chooses.
     pub candidates: Box<[Candidate]>,
     /// How long it may wait for a slot.
@@ -144,10 +148,10 @@ impl Dispatch {
             ticket,
             key: Key(wish.key),
             weight: 1,
-            class: Class::Normal,
+            class: wish.class,
             prompt_tokens: wish.prompt_tokens,
             prompt: wish.prompt,
-            policy: Policy::CacheAffine,
+            policy: wish.policy,
             candidates: wish.candidates,
             deadline: now + patience,
         };

@@ -88,6 +88,7 @@ fn request_stays(name: &str) -> bool {
             | "forwarded"
             | "anthropic-dangerous-direct-browser-access"
     ) || name.starts_with("x-forwarded-")
+        || name.starts_with("x-llmb-")
 }
 
 /// Whether a header of a server concerns one hop alone.

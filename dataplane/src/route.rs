@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sched::ModelId;
+use sched::{Class, ModelId, Policy};
 use wire::{Dialect, Pattern};
 
 use crate::{config::Backend, deadline::Deadlines};
+
+mod share;
+
+pub use share::{Kept, Shares};
 
 /// Candidates of one request at most.
 pub const CANDIDATES_MAX: usize = 1024;
@@ -30,13 +34,17 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// How the bytes get there.
     pub lane: Lane,
+    /// It is taken only where none of a lower number could take the request.
+    pub reserve: u8,
+    /// Which target of the route it is of, where they have weights.
+    target: u16,
 }
 
 impl Candidate {
     /// As the scheduling core knows it.
     #[must_use]
     pub fn numbered(&self) -> sched::Candidate {
-        sched::Candidate { backend: self.backend.id, model: number(&self.model) }
+        sched::Candidate { backend: self.backend.id, model: number(&self.model), reserve: self.reserve }
     }
 }
 
@@ -55,7 +63,22 @@ pub struct Found {
     /// Who may serve it.
     pub candidates: Vec<Candidate>,
     /// Of the route that was taken, or the defaults.
+    pub terms: Terms,
+    /// Where the targets of the route have weights.
+    shares: Option<Arc<Shares>>,
+    /// What stands for the request among those of its route.
+    drawn: u64,
+}
+
+/// What a route says of its requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a backend may take.
     pub deadlines: Deadlines,
+    /// By which rule they are placed.
+    pub policy: Policy,
+    /// The most urgent that they are.
+    pub class: Class,
 }
 
 impl Found {
@@ -81,7 +104,8 @@ impl Lookup {
     /// What it leads to by another table, when that is anything, and anything else than before.
     #[must_use]
     pub fn renew(&self, table: &Table) -> Option<Found> {
-        let found = table.candidates(&self.model, self.dialect).ok()?;
+        let mut found = table.candidates(&self.model, self.dialect).ok()?;
+        found.prefer(self.found.drawn);
         let same = found.candidates.iter().map(Candidate::numbered).eq(self
             .found
             .candidates
@@ -133,7 +157,8 @@ pub struct Rule {
     name: String,
     matches: Match,
     targets: Vec<Target>,
-    deadlines: Deadlines,
+    terms: Terms,
+    shares: Option<Arc<Shares>>,
 }
 
 impl Rule {
@@ -141,12 +166,7 @@ impl Rule {
     ///
     /// # Errors
     /// What is wrong with the targets, in a sentence.
-    pub fn new(
-        name: String,
-        matches: Match,
-        targets: Vec<Target>,
-        deadlines: Deadlines,
-    ) -> Result<Self, String> {
+    pub fn new(name: String, matches: Match, targets: Vec<Target>, terms: Terms) -> Result<Self, String> {
         if targets.is_empty() {
             return Err("targets: at least one is needed".to_owned());
         }
@@ -155,7 +175,13 @@ impl Rule {
                 pattern.check_template(&target.model).map_err(|fault| format!("targets: {fault}"))?;
             }
         }
-        Ok(Self { name, matches, targets, deadlines })
+        Ok(Self { name, matches, targets, terms, shares: None })
+    }
+
+    /// The same, with weights for its targets, which are as many.
+    #[must_use]
+    pub fn shared(self, shares: Option<Arc<Shares>>) -> Self {
+        Self { shares, ..self }
     }
 
     /// The model names at backends that `requested` becomes, in order; none when the rule does not match.
@@ -249,19 +275,20 @@ impl Table {
     }
 
     fn lead(&self, requested: &str, dialect: Dialect) -> Result<Found, NoRoute> {
-        let (found, rule) = self.find(requested);
+        let mut ends = Vec::new();
+        let (found, rule) = self.find(requested, &mut ends);
         if found.is_empty() {
             return Err(NoRoute::Unknown { hint: self.hint(rule) });
         }
         let mut spoken: Vec<Dialect> = Vec::new();
         let mut candidates: Vec<Candidate> = Vec::with_capacity(found.len());
-        for (backend, model) in found {
+        for (at, (backend, model)) in found.into_iter().enumerate() {
+            let target = ends.iter().take_while(|end| **end <= at).count() as u16;
+            let twice = |other: &Candidate| other.backend.id == backend.id && other.target == target;
             if !backend.dialects.contains(&dialect) {
                 spoken.extend(&backend.dialects);
-            } else if candidates.len() < CANDIDATES_MAX
-                && !candidates.iter().any(|other| other.backend.id == backend.id)
-            {
-                candidates.push(Candidate { backend, model, lane: Lane::Pass });
+            } else if candidates.len() < CANDIDATES_MAX && !candidates.iter().any(twice) {
+                candidates.push(Candidate { backend, model, lane: Lane::Pass, reserve: 0, target });
             }
         }
         if candidates.is_empty() {
@@ -269,25 +296,26 @@ impl Table {
             spoken.dedup();
             return Err(NoRoute::OtherDialect { spoken });
         }
-        let deadlines = rule.map(|rule| rule.deadlines).unwrap_or_default();
-        Ok(Found { candidates, deadlines })
+        let terms = rule.map(|rule| rule.terms).unwrap_or_default();
+        Ok(Found { candidates, terms, shares: rule.and_then(|rule| rule.shares.clone()), drawn: 0 })
     }
 
-    fn find(&self, requested: &str) -> (Vec<Holder>, Option<&Rule>) {
+    /// Beside them, where those of each target end, where targets have weights.
+    fn find(&self, requested: &str, ends: &mut Vec<usize>) -> (Vec<Holder>, Option<&Rule>) {
         if let Some(rule) = self.exact.get(requested) {
-            return (self.follow(rule, requested), Some(rule));
+            return (self.follow(rule, requested, ends), Some(rule));
         }
         let served = self.serving(requested);
         if !served.is_empty() {
             return (served, None);
         }
         match self.patterns.iter().find(|rule| rule.expand(requested).is_some()) {
-            Some(rule) => (self.follow(rule, requested), Some(rule)),
+            Some(rule) => (self.follow(rule, requested, ends), Some(rule)),
             None => (Vec::new(), None),
         }
     }
 
-    fn follow(&self, rule: &Rule, requested: &str) -> Vec<Holder> {
+    fn follow(&self, rule: &Rule, requested: &str, ends: &mut Vec<usize>) -> Vec<Holder> {
         let mut found = Vec::new();
         for (model, backend) in rule.expand(requested).unwrap_or_default() {
             match backend {
@@ -300,6 +328,9 @@ impl Table {
                     }
                 }
                 None => found.extend(self.serving(&model)),
+            }
+            if rule.shares.is_some() {
+                ends.push(found.len());
             }
         }
         found

@@ -42,6 +42,7 @@ pub mod admin;
 mod body;
 mod budget;
 mod call;
+mod class;
 mod heads;
 mod id;
 mod intake;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use dataplane::{
     config::{Parser, Snapshot},
     deadline::Deadlines,
-    route::NoRoute,
+    route::{NoRoute, Terms},
 };
 use proto::v1;
+use sched::{Class, Policy};
 use wire::Dialect;
 
 const CASES_MIN: usize = 40;
@@ -82,7 +83,8 @@ routes:
     )
     .expect("given");
     let snapshot = Parser::new(10, true).parse(&snapshot).expect("given");
-    let of = |name: &str| snapshot.table.candidates(name, Dialect::OpenaiChat).expect("found").deadlines;
+    let of =
+        |name: &str| snapshot.table.candidates(name, Dialect::OpenaiChat).expect("found").terms.deadlines;
     let fast = Deadlines {
         connect: Duration::from_millis(500),
         total: Duration::from_secs(90),
@@ -110,7 +112,7 @@ fn refused(pattern: &str, template: &str) -> String {
     let route = v1::Route {
         name: "r".to_owned(),
         r#match: Some(v1::route::Match::Pattern(pattern.to_owned())),
-        targets: vec![v1::Target { model: template.to_owned(), backend: String::new() }],
+        targets: vec![v1::Target { model: template.to_owned(), backend: String::new(), weight: None }],
         ..Default::default()
     };
     let raw = v1::Snapshot { routes: vec![route], ..Default::default() };
@@ -163,4 +165,55 @@ fn every_fault_of_a_snapshot_is_reported_and_nothing_is_used() {
     .expect("given");
     let faults = Parser::new(10, false).parse(&raw).unwrap_err();
     assert_eq!(faults.len(), 5, "{faults:#?}");
+}
+
+fn shared(routes: &str) -> Snapshot {
+    let backend = |name: &str, models: &str| {
+        format!(
+            "{{name: {name}, url: \"http://127.0.0.1:9\", slots: 1, dialects: [OPENAI_CHAT], models: [{models}]}}"
+        )
+    };
+    let (x, y) = (backend("x", "{name: a}, {name: b}"), backend("y", "{name: b}"));
+    let text = format!("backends: [{x}, {y}]\nroutes:\n{routes}");
+    Parser::new(10, true).parse(&proto::from_yaml("Snapshot", &text).expect("given")).expect("given")
+}
+
+/// Model, backend and reserve of each candidate for a draw.
+fn drawn(snapshot: &Snapshot, name: &str, draw: u64) -> String {
+    let mut found = snapshot.table.candidates(name, Dialect::OpenaiChat).expect("found");
+    found.prefer(draw);
+    let shown =
+        found.candidates.iter().map(|one| format!("{}@{}/{}", one.model, one.backend.name, one.reserve));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn weights_put_the_target_that_is_drawn_before_the_others() {
+    let snapshot = shared(
+        "- {name: r, exact: r, targets: [{model: a, weight: 9}, {model: b}, {model: b, backend: y, weight: 0}]}\n\
+         - {name: s, exact: s, targets: [{model: a}, {model: b}]}\n",
+    );
+    for (draw, wanted) in [(0, "a@x/0 b@y/1"), (u64::MAX, "b@x/0 b@y/0")] {
+        assert_eq!(drawn(&snapshot, "r", draw), wanted);
+        assert_eq!(drawn(&snapshot, "s", draw), "a@x/0 b@y/0", "without weights all are alike");
+        assert_eq!(drawn(&snapshot, "b", draw), "b@x/0 b@y/0", "and without a route");
+    }
+}
+
+#[test]
+fn what_a_newer_control_plane_says_is_as_if_it_said_nothing() {
+    let mut raw: v1::Snapshot = proto::from_yaml("Snapshot", include_str!("routes.yaml")).expect("given");
+    let terms = |raw: &v1::Snapshot| {
+        let snapshot = Parser::new(10, false).parse(raw).expect("it is served by");
+        snapshot.table.candidates("gpt-4o", Dialect::OpenaiChat).expect("found").terms
+    };
+    assert_eq!(terms(&raw), Terms::default(), "an older one says nothing");
+    (raw.routes[0].policy, raw.routes[0].class) = (v1::Policy::TokenAware as i32, v1::Class::Batch as i32);
+    let said = terms(&raw);
+    assert_eq!((said.policy, said.class), (Policy::TokenAware, Class::Batch));
+    (raw.routes[0].policy, raw.routes[0].class) = (77, 78);
+    assert_eq!(terms(&raw), Terms::default());
+    raw.routes[0].targets.iter_mut().for_each(|target| target.weight = Some(0));
+    let said = Parser::new(10, false).parse(&raw).expect_err("no target is ever taken");
+    assert_eq!(said, ["routes[exact-alias]: targets: every weight is 0"]);
 }

@@ -54,7 +54,7 @@ async fn plane(urls: &[&str], deadlines: v1::Deadlines) -> Plane {
     snapshot.routes.push(v1::Route {
         name: "timed".to_owned(),
         r#match: Some(v1::route::Match::Exact("timed".to_owned())),
-        targets: vec![v1::Target { model: "m".to_owned(), backend: String::new() }],
+        targets: vec![v1::Target { model: "m".to_owned(), backend: String::new(), weight: None }],
         deadlines: Some(deadlines),
         ..v1::Route::default()
     });

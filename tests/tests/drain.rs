@@ -44,7 +44,7 @@ fn fleet() -> Fleet {
 /// Three backends, other ones for each of many kinds of requests.
 fn arrival(number: u64) -> Arrival {
     let one = |step: u64| BackendId(((number * step + step) % u64::from(BACKENDS)) as u32);
-    let candidates = [1, 5, 7].map(|step| Candidate { backend: one(step), model: ModelId(0) });
+    let candidates = [1, 5, 7].map(|step| Candidate { backend: one(step), model: ModelId(0), reserve: 0 });
     Arrival {
         ticket: TicketId(number),
         key: Key(number % 50),

@@ -138,7 +138,7 @@ async fn plane(script: &Script) -> Plane {
     snapshot.routes.push(v1::Route {
         name: "alias".to_owned(),
         r#match: Some(v1::route::Match::Exact("alias".to_owned())),
-        targets: vec![v1::Target { model: "real".to_owned(), backend: String::new() }],
+        targets: vec![v1::Target { model: "real".to_owned(), backend: String::new(), weight: None }],
         ..v1::Route::default()
     });
     Plane::start(&snapshot, |_| {}).await

@@ -108,7 +108,7 @@ async fn a_refusal_behind_a_late_head_names_the_backend() {
         snapshot.routes.push(v1::Route {
             name: "m".to_owned(),
             r#match: Some(v1::route::Match::Exact("m".to_owned())),
-            targets: vec![v1::Target { model: "m".to_owned(), backend: String::new() }],
+            targets: vec![v1::Target { model: "m".to_owned(), backend: String::new(), weight: None }],
             deadlines: Some(v1::Deadlines { total: Some(proto::span(1000)), ..v1::Deadlines::default() }),
             ..v1::Route::default()
         });

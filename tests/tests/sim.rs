@@ -103,7 +103,8 @@ fn serve(slots: &[u32], requests: &[(&[u32], u64)]) -> Report {
     });
     let mut world = World::new(Scheduler::new(7, fleet.clone()), fleet, LAWS);
     for (index, (backends, millis)) in (0..).zip(requests) {
-        let candidates = backends.iter().map(|id| Candidate { backend: BackendId(*id), model: ModelId(0) });
+        let candidates =
+            backends.iter().map(|id| Candidate { backend: BackendId(*id), model: ModelId(0), reserve: 0 });
         let arrival = Arrival {
             ticket: TicketId(index),
             key: Key(0),

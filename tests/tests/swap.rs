@@ -102,7 +102,8 @@ async fn who_waits_is_offered_what_comes() {
         waits(&plane, 1).await;
         let mut next = rig::snapshot(if by_route { rows } else { vec![other, row("old", &old)] });
         if by_route {
-            let target = |model: &str| v1::Target { model: model.to_owned(), backend: String::new() };
+            let target =
+                |model: &str| v1::Target { model: model.to_owned(), backend: String::new(), weight: None };
             next.routes.push(v1::Route {
                 name: "both".to_owned(),
                 r#match: Some(v1::route::Match::Exact("m".to_owned())),
@@ -168,7 +169,7 @@ async fn who_failed_on_one_keeps_to_its_version() {
     let mut feed = Feed::start().await;
     let plane = Plane::follow(&feed.url, |_| {}).await;
     let snapshot = |model: &str, rows: Vec<v1::SnapshotBackend>| {
-        let target = v1::Target { model: model.to_owned(), backend: String::new() };
+        let target = v1::Target { model: model.to_owned(), backend: String::new(), weight: None };
         let route = v1::Route {
             name: "r".to_owned(),
             r#match: Some(v1::route::Match::Exact("asked".to_owned())),

@@ -2,7 +2,7 @@
 
 use proto::v1::{AppliedResource, Backend, Route, applied_resource::Outcome};
 
-use super::{deadlines, matcher, plain, table, target};
+use super::{deadlines, matcher, plain, table, targets};
 use crate::words;
 
 /// The fields of a backend that an operator sets, by the names of the flags.
@@ -29,7 +29,9 @@ fn backend_fields(backend: &Backend) -> Vec<(&'static str, String)> {
 fn route_fields(route: &Route) -> Vec<(&'static str, String)> {
     vec![
         ("matches", matcher(route)),
-        ("to", route.targets.iter().map(target).collect::<Vec<_>>().join(", ")),
+        ("to", targets(route)),
+        ("policy", words::policy(route.policy()).to_owned()),
+        ("class", words::class(route.class()).to_owned()),
         ("precedence", route.precedence.to_string()),
         ("deadlines", deadlines(route)),
     ]

@@ -1,8 +1,8 @@
 //! Golden tables.
 
 use proto::v1::{
-    AppliedResource, BackendLoad, DataPlane, Deadlines, Dialect, Health, Kind, Load, StatusResponse, Version,
-    applied_resource::Outcome,
+    AppliedResource, BackendLoad, Class, DataPlane, Deadlines, Dialect, Health, Kind, Load, Policy,
+    StatusResponse, Version, applied_resource::Outcome,
 };
 
 use super::{change, status::status, *};
@@ -59,8 +59,8 @@ fn fast() -> Route {
         name: "fast".to_owned(),
         r#match: Some(route::Match::Exact("gpt-4o".to_owned())),
         targets: vec![
-            Target { model: "qwen3:8b".to_owned(), backend: String::new() },
-            Target { model: "llama3.2:3b".to_owned(), backend: "lab".to_owned() },
+            Target { model: "qwen3:8b".to_owned(), backend: String::new(), weight: None },
+            Target { model: "llama3.2:3b".to_owned(), backend: "lab".to_owned(), weight: None },
         ],
         revision: 4,
         ..Route::default()
@@ -126,7 +126,7 @@ nomic-embed-text  ollama                              -
     let exact = |name: &str, model: &str| Route {
         name: name.to_owned(),
         r#match: Some(route::Match::Exact("gpt-4o".to_owned())),
-        targets: vec![Target { model: model.to_owned(), backend: String::new() }],
+        targets: vec![Target { model: model.to_owned(), backend: String::new(), weight: None }],
         ..Route::default()
     };
     let with = models(&[ollama()], &[exact("fast", "llama3.2:3b"), exact("none", "gone")]);
@@ -140,16 +140,21 @@ fn routes_in_order() {
         name: "latest".to_owned(),
         r#match: Some(route::Match::Pattern("^(.*)-latest$".to_owned())),
         precedence: 7,
-        targets: vec![Target { model: "$1".to_owned(), backend: String::new() }],
+        targets: vec![Target { model: "$1".to_owned(), backend: String::new(), weight: None }],
         deadlines: Some(Deadlines { total: Some(proto::span(90_000)), ..Deadlines::default() }),
+        policy: Policy::RoundRobin as i32,
+        class: Class::Batch as i32,
         revision: 6,
     };
+    let mut canary = fast();
+    (canary.targets[0].weight, canary.targets[1].weight) = (Some(95), Some(5));
     let expect = "\
-NAME    MATCHES          TO                         PRECEDENCE  DEADLINES  REVISION
-fast    gpt-4o           qwen3:8b, llama3.2:3b@lab  0           default    4
-latest  /^(.*)-latest$/  $1                         7           total 90s  6
+NAME    MATCHES          TO                                  POLICY       CLASS    PRECEDENCE  DEADLINES  REVISION
+fast    gpt-4o           qwen3:8b, llama3.2:3b@lab           default      default  0           default    4
+fast    gpt-4o           qwen3:8b (95), llama3.2:3b@lab (5)  default      default  0           default    4
+latest  /^(.*)-latest$/  $1                                  round-robin  batch    7           total 90s  6
 ";
-    assert_eq!(routes(&[fast(), pattern]), expect);
+    assert_eq!(routes(&[fast(), canary, pattern]), expect);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use proto::v1;
 use wire::{Dialect, Pattern};
 
 use super::{
-    Backend, BaseUrl, Config, Credential, Deadlines, Fault, Kind, LOADED_MAX, Matcher, Name, PRIORITY_MAX,
-    Route, SLOTS_MAX, TARGETS_MAX, TEXT_BYTES_MAX, Target,
+    Backend, BaseUrl, Class, Config, Credential, Deadlines, Fault, Kind, LOADED_MAX, Matcher, Name,
+    PRIORITY_MAX, Policy, Route, SLOTS_MAX, TARGETS_MAX, TEXT_BYTES_MAX, Target, WEIGHT_MAX,
 };
 
 /// Faults that one answer names at most.
@@ -248,8 +248,38 @@ fn route_at(given: &v1::Route, at: &str, faults: &mut Vec<Fault>) -> Option<Rout
     for (at, one) in given.targets.iter().take(TARGETS_MAX).enumerate() {
         targets.extend(target(&mut read, at, one, pattern.as_ref(), matcher.as_ref()));
     }
+    if !given.targets.is_empty() && given.targets.iter().all(|target| target.weight == Some(0)) {
+        read.fault("targets", "every weight is 0: one at least must be more");
+    }
     let deadlines = deadlines(&mut read, &given.deadlines.unwrap_or_default());
-    Some(Route { name: name?, matcher: matcher?, precedence, targets, deadlines })
+    let policy = read.ok("policy", policy(given.policy)).flatten();
+    let class = read.ok("class", class(given.class)).flatten();
+    Some(Route { name: name?, matcher: matcher?, precedence, targets, deadlines, policy, class })
+}
+
+fn policy(number: i32) -> Result<Option<Policy>, String> {
+    match v1::Policy::try_from(number) {
+        Ok(v1::Policy::Unspecified) => Ok(None),
+        Ok(v1::Policy::CacheAffine) => Ok(Some(Policy::CacheAffine)),
+        Ok(v1::Policy::Priority) => Ok(Some(Policy::Priority)),
+        Ok(v1::Policy::RoundRobin) => Ok(Some(Policy::RoundRobin)),
+        Ok(v1::Policy::Weighted) => Ok(Some(Policy::Weighted)),
+        Ok(v1::Policy::LeastBusy) => Ok(Some(Policy::LeastBusy)),
+        Ok(v1::Policy::LowestLatency) => Ok(Some(Policy::LowestLatency)),
+        Ok(v1::Policy::TokenAware) => Ok(Some(Policy::TokenAware)),
+        Ok(v1::Policy::LongWaits) => Ok(Some(Policy::LongWaits)),
+        Err(_) => Err(format!("{number} is no policy")),
+    }
+}
+
+fn class(number: i32) -> Result<Option<Class>, String> {
+    match v1::Class::try_from(number) {
+        Ok(v1::Class::Unspecified) => Ok(None),
+        Ok(v1::Class::Interactive) => Ok(Some(Class::Interactive)),
+        Ok(v1::Class::Normal) => Ok(Some(Class::Normal)),
+        Ok(v1::Class::Batch) => Ok(Some(Class::Batch)),
+        Err(_) => Err(format!("{number} is no class")),
+    }
 }
 
 fn deadlines(read: &mut Reader<'_>, given: &v1::Deadlines) -> Deadlines {
@@ -298,5 +328,8 @@ fn target(
         true => None,
         false => Some(read.ok(&field("backend"), Name::new(&given.backend))?),
     };
-    Some(Target { model: given.model.clone(), backend })
+    if let Some(weight) = given.weight.filter(|weight| *weight > WEIGHT_MAX) {
+        read.fault(&field("weight"), format!("{weight} is not allowed: 0 to {WEIGHT_MAX}"));
+    }
+    Some(Target { model: given.model.clone(), backend, weight: given.weight })
 }

@@ -3,7 +3,7 @@
 use proto::v1;
 use wire::Dialect;
 
-use super::{Backend, Deadlines, Health, Kind, Matcher, Model, Observed, Record, Route};
+use super::{Backend, Class, Deadlines, Health, Kind, Matcher, Model, Observed, Policy, Record, Route};
 
 /// A kind; `None`: unspecified.
 #[must_use]
@@ -109,6 +109,29 @@ fn deadlines(set: &Deadlines) -> Option<v1::Deadlines> {
     (rendered != v1::Deadlines::default()).then_some(rendered)
 }
 
+fn policy(policy: Option<Policy>) -> v1::Policy {
+    match policy {
+        None => v1::Policy::Unspecified,
+        Some(Policy::CacheAffine) => v1::Policy::CacheAffine,
+        Some(Policy::Priority) => v1::Policy::Priority,
+        Some(Policy::RoundRobin) => v1::Policy::RoundRobin,
+        Some(Policy::Weighted) => v1::Policy::Weighted,
+        Some(Policy::LeastBusy) => v1::Policy::LeastBusy,
+        Some(Policy::LowestLatency) => v1::Policy::LowestLatency,
+        Some(Policy::TokenAware) => v1::Policy::TokenAware,
+        Some(Policy::LongWaits) => v1::Policy::LongWaits,
+    }
+}
+
+fn class(class: Option<Class>) -> v1::Class {
+    match class {
+        None => v1::Class::Unspecified,
+        Some(Class::Interactive) => v1::Class::Interactive,
+        Some(Class::Normal) => v1::Class::Normal,
+        Some(Class::Batch) => v1::Class::Batch,
+    }
+}
+
 /// A route.
 #[must_use]
 pub fn route(record: &Record<Route>) -> v1::Route {
@@ -126,9 +149,12 @@ pub fn route(record: &Record<Route>) -> v1::Route {
             .map(|target| v1::Target {
                 model: target.model.clone(),
                 backend: target.backend.as_ref().map(ToString::to_string).unwrap_or_default(),
+                weight: target.weight,
             })
             .collect(),
         deadlines: deadlines(&route.deadlines),
+        policy: policy(route.policy) as i32,
+        class: class(route.class) as i32,
         revision: record.revision,
     }
 }

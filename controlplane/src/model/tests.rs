@@ -9,13 +9,17 @@ fn given(name: &str) -> v1::Backend {
 }
 
 fn route_to(name: &str, exact: &str, backend: &str) -> v1::Route {
-    let target = v1::Target { model: "m".to_owned(), backend: backend.to_owned() };
+    let target = v1::Target { model: "m".to_owned(), backend: backend.to_owned(), weight: None };
     v1::Route {
         name: name.to_owned(),
         r#match: Some(v1::route::Match::Exact(exact.to_owned())),
         targets: vec![target],
         ..v1::Route::default()
     }
+}
+
+fn weighing(weight: u32) -> v1::Target {
+    v1::Target { model: "m".to_owned(), backend: String::new(), weight: Some(weight) }
 }
 
 fn backend(name: &str) -> Backend {
@@ -143,7 +147,7 @@ fn all_faults_at_once_with_their_places() {
             },
             v1::Route {
                 r#match: Some(v1::route::Match::Pattern("^(.*)$".to_owned())),
-                targets: vec![v1::Target { model: "$2".to_owned(), backend: String::new() }],
+                targets: vec![v1::Target { model: "$2".to_owned(), backend: String::new(), weight: None }],
                 deadlines: Some(v1::Deadlines {
                     connect: Some(proto::span(60_001)),
                     first_token: Some(proto::span(0)),
@@ -185,6 +189,27 @@ fn all_faults_at_once_with_their_places() {
 }
 
 #[test]
+fn what_routes_say_of_their_requests_is_checked() {
+    let told = |route: v1::Route| {
+        let faults = parse::route(Some(route)).expect_err("faulty");
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let targets = [1001, 1].map(weighing).to_vec();
+    assert_eq!(
+        told(v1::Route { policy: 99, class: -1, targets, ..route_to("r", "x", "") }),
+        [
+            "routes[r].targets[0].weight: 1001 is not allowed: 0 to 1000",
+            "routes[r].policy: 99 is no policy",
+            "routes[r].class: -1 is no class",
+        ]
+    );
+    assert_eq!(
+        told(v1::Route { targets: [0, 0].map(weighing).to_vec(), ..route_to("r", "x", "") }),
+        ["routes[r].targets: every weight is 0: one at least must be more"]
+    );
+}
+
+#[test]
 fn credentials() {
     for (text, good) in [
         ("env:KEY_1", true),
@@ -221,11 +246,15 @@ fn what_is_rendered_is_parsed_back() {
     let rendered = render::backend(&record, &Observed::default(), (8, false));
     assert_eq!(parse::backend(Some(rendered)).unwrap(), backend);
     let deadlines = v1::Deadlines { connect: Some(proto::span(20)), ..v1::Deadlines::default() };
-    let full = v1::Route { deadlines: Some(deadlines), ..route_to("r", "x", "full") };
-    let route = parse::route(Some(full)).unwrap();
-    let rendered = render::route(&Record { revision: 4, value: route.clone() });
-    assert_eq!(rendered.revision, 4);
-    assert_eq!(parse::route(Some(rendered)).unwrap(), route);
+    let targets = vec![weighing(1000), weighing(0), v1::Target::default()];
+    let full = v1::Route { deadlines: Some(deadlines), targets, ..route_to("r", "x", "full") };
+    for (policy, class) in (0..9).zip([0, 1, 2, 3].into_iter().cycle()) {
+        let full = v1::Route { policy, class, ..full.clone() };
+        let route = parse::route(Some(full.clone())).unwrap();
+        let rendered = render::route(&Record { revision: 4, value: route.clone() });
+        assert_eq!(rendered, v1::Route { revision: 4, ..full });
+        assert_eq!(parse::route(Some(rendered)).unwrap(), route);
+    }
 }
 
 #[test]

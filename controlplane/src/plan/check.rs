@@ -6,7 +6,8 @@ use wire::Pattern;
 
 use super::Picture;
 use crate::model::{
-    BACKENDS_MAX, BaseUrl, Matcher, Name, ROUTES_MAX, Route, SLOTS_MAX, TARGETS_MAX, observed::MODELS_MAX,
+    BACKENDS_MAX, BaseUrl, Matcher, Name, ROUTES_MAX, Route, SLOTS_MAX, TARGETS_MAX, WEIGHT_MAX,
+    observed::MODELS_MAX,
 };
 
 /// Faults that are listed at most.
@@ -58,6 +59,14 @@ fn route<'a>(route: &'a Route, exists: &'a dyn Fn(&Name) -> bool) -> impl Iterat
     let mut faults = Vec::new();
     if !(1..=TARGETS_MAX).contains(&route.targets.len()) {
         faults.push(format!("{} targets: 1 to {TARGETS_MAX}", route.targets.len()));
+    }
+    if !route.targets.is_empty() && route.targets.iter().all(|target| target.weight == Some(0)) {
+        faults.push("every weight is 0".to_owned());
+    }
+    if let Some(weight) =
+        route.targets.iter().filter_map(|target| target.weight).find(|one| *one > WEIGHT_MAX)
+    {
+        faults.push(format!("a weight of {weight}: at most {WEIGHT_MAX}"));
     }
     match &route.matcher {
         Matcher::Exact(exact) if exact.is_empty() => faults.push("it matches the empty name".to_owned()),

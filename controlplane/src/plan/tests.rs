@@ -35,7 +35,7 @@ fn desired() -> Desired {
     let mut desired = Desired::default();
     desired.make(&Change::CreateBackend(backend("b", "http://h:1"))).unwrap();
     desired.make(&Change::CreateBackend(backend("a", "http://h:2"))).unwrap();
-    let target = Target { model: "$1".to_owned(), backend: Some(Name::new("a").unwrap()) };
+    let target = Target { model: "$1".to_owned(), backend: Some(Name::new("a").unwrap()), weight: None };
     desired
         .make(&Change::CreateRoute(Route {
             name: Name::new("r").unwrap(),
@@ -43,6 +43,8 @@ fn desired() -> Desired {
             precedence: 0,
             targets: vec![target],
             deadlines: Deadlines::default(),
+            policy: None,
+            class: None,
         }))
         .unwrap();
     desired
@@ -123,6 +125,8 @@ fn the_check_bites() {
     );
     assert!(fault(&|p| p.routes[0].value.targets[0].model = "$7".to_owned()).contains("${7}"));
     assert!(fault(&|p| p.routes[0].value.matcher = Matcher::Exact(String::new())).contains("empty name"));
+    assert!(fault(&|p| p.routes[0].value.targets[0].weight = Some(0)).contains("every weight is 0"));
+    assert!(fault(&|p| p.routes[0].value.targets[0].weight = Some(1001)).contains("a weight of 1001"));
     let twins = vec![Model::default(), Model::default()];
     assert!(fault(&|p| p.backends[0].models = twins.clone()).contains("not in order"));
 }

@@ -309,6 +309,21 @@ async fn what_cannot_be_read_refuses_the_start() {
 }
 
 #[tokio::test]
+async fn records_of_before_read_as_if_nothing_new_were_set() {
+    let engine = Shared::default();
+    engine.open().await.unwrap().stop();
+    let record = br#"{"revision":1,"value":{"name":"r","matcher":{"exact":"m"},"precedence":3,"targets":[{"model":"m","backend":null}]}}"#;
+    let record = [&b"\x01"[..], record].concat();
+    let batch = Batch(vec![(Tree::Routes, b"r".to_vec(), Some(record))]);
+    engine.0.lock().unwrap().memory.commit(&batch).unwrap();
+    let store = engine.open().await.unwrap();
+    let route = &store.desired().routes["r"].value;
+    assert_eq!((route.policy, route.class, route.targets[0].weight), (None, None, None));
+    assert_eq!(route.precedence, 3);
+    store.stop();
+}
+
+#[tokio::test]
 async fn the_journal_is_bounded() {
     let mut batch = Batch::default();
     let mut desired = crate::model::Desired { revision: engine::JOURNAL_LINES_MAX + 4, ..Default::default() };

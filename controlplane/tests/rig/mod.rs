@@ -66,7 +66,7 @@ pub fn route(name: &str, exact: &str, backend: &str) -> v1::Route {
     v1::Route {
         name: name.to_owned(),
         r#match: Some(v1::route::Match::Exact(exact.to_owned())),
-        targets: vec![v1::Target { model: "m".to_owned(), backend: backend.to_owned() }],
+        targets: vec![v1::Target { model: "m".to_owned(), backend: backend.to_owned(), weight: None }],
         ..v1::Route::default()
     }
 }

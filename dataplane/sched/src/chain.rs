@@ -44,6 +44,12 @@ impl Chain {
         self.0.last().map_or(0, |link| link.end)
     }
 
+    /// The hash of what comes before the first answer, which all turns of a conversation begin with; `None` for nothing.
+    pub fn opening(&self) -> Option<u64> {
+        let before = self.0.iter().take_while(|link| !link.own).last();
+        before.or(self.0.first()).map(|link| link.hash)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -164,6 +170,18 @@ mod tests {
         }
         let long = Sequence { prompt: chain("abc"), answer: 70 };
         assert_eq!((long.common(&chain("abcDe")), long.common(&chain("abcDEe"))), (40, 50));
+    }
+
+    #[test]
+    fn all_turns_of_a_conversation_have_one_opening() {
+        let opening = chain("sab").opening();
+        assert!(opening.is_some());
+        for (text, same) in
+            [("sabA", true), ("sabAcDe", true), ("sabc", false), ("sa", false), ("xab", false)]
+        {
+            assert_eq!(chain(text).opening() == opening, same, "{text}");
+        }
+        assert_eq!((chain("").opening(), chain("A").opening()), (None, Some(chain("A").hash_at(0))));
     }
 
     #[test]

@@ -14,11 +14,13 @@ pub const INPUT_MARGIN_PERCENT: u64 = 10;
 /// The candidate to start on now, by the ticket's policy; of equals by the larger share of free slots, then by the seed.
 pub(crate) fn choose(seed: u64, ticket: &Ticket, slots: &Slots) -> Option<(u16, BackendId)> {
     let arrival = &ticket.arrival;
-    let known = long(ticket, slots);
+    let reserve = reserve(ticket, slots);
+    let known = long(ticket, slots, reserve);
     let mut best: Option<(u16, BackendId, &Room)> = None;
     for (index, candidate) in (0u16..).zip(arrival.candidates.iter().take(CANDIDATES_MAX)) {
         let Some(room) = slots.room(candidate.backend) else { continue };
-        if !room.takes(candidate.model)
+        if candidate.reserve != reserve
+            || !room.takes(candidate.model)
             || !fits(ticket.tokens(), &room.backend)
             || ticket.tried.contains(candidate.backend)
             || known && !slots.known.recent.knows(candidate.backend, &arrival.prompt)
@@ -42,8 +44,22 @@ pub(crate) fn choose(seed: u64, ticket: &Ticket, slots: &Slots) -> Option<(u16, 
     best.map(|(index, backend, _)| (index, backend))
 }
 
+/// The `reserve` that is in force for a ticket: the lowest of the candidates that could take it, busy or not.
+pub(crate) fn reserve(ticket: &Ticket, slots: &Slots) -> u8 {
+    let candidates = ticket.arrival.candidates.iter().take(CANDIDATES_MAX);
+    if candidates.clone().all(|candidate| candidate.reserve == 0) {
+        return 0;
+    }
+    let able = |candidate: &&Candidate| {
+        let room = slots.room(candidate.backend);
+        room.is_some_and(|room| room.able() && fits(ticket.tokens(), &room.backend))
+            && !ticket.tried.contains(candidate.backend)
+    };
+    candidates.filter(able).map(|candidate| candidate.reserve).min().unwrap_or_default()
+}
+
 /// Whether a ticket goes only where its prompt is known, by `Policy::LongWaits`.
-fn long(ticket: &Ticket, slots: &Slots) -> bool {
+fn long(ticket: &Ticket, slots: &Slots, reserve: u8) -> bool {
     let arrival = &ticket.arrival;
     let may = |candidate: &&Candidate| {
         let room = slots.room(candidate.backend);
@@ -51,7 +67,8 @@ fn long(ticket: &Ticket, slots: &Slots) -> bool {
             fits(ticket.tokens(), &room.backend) && !ticket.tried.contains(candidate.backend)
         })
     };
-    let mut candidates = arrival.candidates.iter().take(CANDIDATES_MAX).filter(may);
+    let candidates = arrival.candidates.iter().take(CANDIDATES_MAX);
+    let mut candidates = candidates.filter(|candidate| candidate.reserve == reserve).filter(may);
     arrival.policy == Policy::LongWaits
         && ticket.tokens() >= LONG_TOKENS
         && candidates.any(|candidate| slots.known.recent.knows(candidate.backend, &arrival.prompt))
@@ -128,7 +145,7 @@ fn rank(policy: Policy, slots: &Slots, a: &Room, b: &Room) -> Ordering {
         Policy::LeastBusy => Ordering::Equal,
         Policy::LowestLatency => b.first_token.total_cmp(&a.first_token),
         Policy::TokenAware => tokens(b).cmp(&tokens(a)),
-        Policy::Priority | Policy::LongWaits | Policy::CacheAffine => {
+        Policy::Priority | Policy::Weighted | Policy::LongWaits | Policy::CacheAffine => {
             a.backend.priority.cmp(&b.backend.priority)
         }
     };

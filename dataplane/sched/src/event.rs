@@ -39,6 +39,9 @@ pub struct Candidate {
     pub backend: BackendId,
     /// Under which name.
     pub model: ModelId,
+    /// It is taken only while none of a lower number could take the request: each of those is down, rests, was tried,
+    /// drains or takes no prompt so long. That those are busy is no reason.
+    pub reserve: u8,
 }
 
 /// A request that wants a slot.

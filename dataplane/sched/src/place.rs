@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::affinity::Mirror;
 use crate::choose::choose;
 use crate::queue::{Declined, Kind, Number, Ticket};
+use crate::room::Room;
 use crate::scheduler::Scheduler;
 use crate::slots::Slots;
 use crate::weigh::{Now, Options, Timeline, Weigher};
@@ -135,9 +136,10 @@ impl Scheduler {
 
     /// Whether requests of a kind may start on an open backend: none that would end a generation, or load a model that
     /// is being loaded elsewhere for them.
-    fn takes(&self, backend: BackendId, kind: &Kind) -> bool {
+    fn takes(&self, backend: BackendId, kind: &Kind, reserve: u8) -> bool {
         let Some(room) = self.slots.room(backend) else { return false };
-        let Some(model) = kind.model else { return true };
+        // those in reserve may know the model by another name
+        let Some(model) = kind.model.filter(|_| reserve == 0) else { return true };
         let loading = |other: &BackendId| {
             let room = self.slots.room(*other).filter(|_| *other != backend);
             room.is_some_and(|room| room.memory.loading == Some(model))
@@ -155,7 +157,8 @@ impl Scheduler {
             fair.rank(key, picked as f64 * each, tuning.fair_quantum)
         };
         let may = |kind: &Kind| {
-            kind.eligible.iter().any(|backend| open.contains(backend) && self.takes(*backend, kind))
+            let reserve = kind.reserve(|backend| self.slots.room(backend).is_some_and(Room::able));
+            kind.of(reserve).any(|backend| open.contains(&backend) && self.takes(backend, kind, reserve))
         };
         self.queue.window(may, WINDOW, (self.now, tuning.age_max), rank, window);
     }

@@ -13,6 +13,8 @@ pub enum Policy {
     Priority,
     /// At once on each in turn.
     RoundRobin,
+    /// As `Priority`: whose turn it is, the candidates' `reserve` says.
+    Weighted,
     /// At once where the share of busy slots is smallest.
     LeastBusy,
     /// At once where the time to the first token was shortest lately.

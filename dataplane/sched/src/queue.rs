@@ -80,6 +80,31 @@ impl Line {
 pub(crate) struct Kind {
     pub(crate) eligible: Arc<[BackendId]>,
     pub(crate) model: Option<ModelId>,
+    /// The `reserve` of each of `eligible`; empty where all are 0.
+    reserves: Box<[u8]>,
+}
+
+impl Kind {
+    /// Those of a `reserve`.
+    pub(crate) fn of(&self, reserve: u8) -> impl Iterator<Item = BackendId> {
+        let all = self.eligible.iter().enumerate();
+        all.filter(move |(at, _)| self.reserves.get(*at).copied().unwrap_or_default() == reserve)
+            .map(|(_, backend)| *backend)
+    }
+
+    /// The `reserve` that is in force where only some are `able` to serve.
+    pub(crate) fn reserve(&self, able: impl Fn(BackendId) -> bool) -> u8 {
+        let all = self.reserves.iter().zip(self.eligible.iter());
+        all.filter(|(_, backend)| able(**backend)).map(|(reserve, _)| *reserve).min().unwrap_or_default()
+    }
+}
+
+/// What a ticket's line is made of, beside the backends.
+struct Sort {
+    group: Group,
+    model: Option<ModelId>,
+    /// Of its candidates; empty where all are 0.
+    reserves: Vec<(BackendId, u8)>,
 }
 
 /// Those who are served in order of arrival.
@@ -263,13 +288,14 @@ impl Queue {
     }
 
     /// Puts a number into its line.
-    fn join(
-        &mut self,
-        number: Number,
-        (group, model): (Group, Option<ModelId>),
-        eligible: &[BackendId],
-    ) -> LineId {
-        let kind = Kind { eligible: eligible.into(), model };
+    fn join(&mut self, number: Number, sort: Sort, eligible: &[BackendId]) -> LineId {
+        let Sort { group, model, reserves } = sort;
+        let reserve = |backend: &BackendId| {
+            reserves.iter().find(|(id, _)| id == backend).map_or(0, |(_, reserve)| *reserve)
+        };
+        let reserves =
+            if reserves.is_empty() { Box::default() } else { eligible.iter().map(reserve).collect() };
+        let kind = Kind { eligible: eligible.into(), model, reserves };
         if let Some(id) = self.kinds.get(&kind)
             && let Some(line) = self.lines.get_mut(id)
         {
@@ -298,9 +324,14 @@ fn group(ticket: &Ticket) -> Group {
     (ticket.arrival.class, ticket.arrival.key)
 }
 
-/// Its group, and the model that it wants; where it has several names, the first stands for all.
-fn sort(ticket: &Ticket) -> (Group, Option<ModelId>) {
-    (group(ticket), ticket.arrival.candidates.first().map(|candidate| candidate.model))
+/// Its group, the model that it wants, of which the first name stands for all, and the reserves.
+fn sort(ticket: &Ticket) -> Sort {
+    let candidates = &ticket.arrival.candidates;
+    let reserves = match candidates.iter().any(|candidate| candidate.reserve > 0) {
+        true => candidates.iter().map(|candidate| (candidate.backend, candidate.reserve)).collect(),
+        false => Vec::new(),
+    };
+    Sort { group: group(ticket), model: candidates.first().map(|candidate| candidate.model), reserves }
 }
 
 #[cfg(test)]

@@ -77,6 +77,11 @@ impl Room {
         }
     }
 
+    /// Whether requests may start on it, now or when a slot is free.
+    pub(crate) fn able(&self) -> bool {
+        self.backend.up() && self.switch.rests_until().is_none()
+    }
+
     /// Whether `model` is not in its memory.
     pub(crate) fn loads(&self, model: ModelId) -> bool {
         self.backend.models_max.is_some() && self.memory.lacks(model)

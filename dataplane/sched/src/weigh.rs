@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::affinity::{Lost, Mirror, Warm};
 use crate::chain::Sequence;
-use crate::choose::fits;
+use crate::choose::{fits, reserve};
 use crate::queue::Ticket;
 use crate::returns::End;
 use crate::room::Room;
@@ -128,12 +128,12 @@ impl Weigher<'_> {
         let slots = self.slots;
         let old = must || self.now.since(ticket.since) >= self.tuning.age_max;
         let mut options = Options::default();
+        let reserve = reserve(ticket, slots);
         let usable = || {
             let candidates = (0u16..).zip(ticket.arrival.candidates.iter().take(CANDIDATES_MAX));
             candidates.filter_map(|(index, candidate)| {
                 let room = slots.room(candidate.backend)?;
-                let up = room.backend.up() && room.switch.rests_until().is_none();
-                let may = up && fits(ticket.tokens(), &room.backend);
+                let may = candidate.reserve == reserve && room.able() && fits(ticket.tokens(), &room.backend);
                 (may && !ticket.tried.contains(candidate.backend)).then_some((index, candidate, room))
             })
         };

@@ -11,6 +11,16 @@ use sched::{
 const STEPS: u64 = 60_000;
 const TICKETS: u64 = 30;
 const BACKENDS: u64 = 9;
+const POLICIES: [Policy; 8] = [
+    Policy::CacheAffine,
+    Policy::Priority,
+    Policy::RoundRobin,
+    Policy::Weighted,
+    Policy::LeastBusy,
+    Policy::LowestLatency,
+    Policy::TokenAware,
+    Policy::LongWaits,
+];
 
 struct Chance(u64);
 
@@ -31,6 +41,11 @@ impl Chance {
 
     fn backend(&mut self) -> BackendId {
         BackendId(self.below(BACKENDS) as u32)
+    }
+
+    fn candidate(&mut self) -> Candidate {
+        let reserve = self.below(6).saturating_sub(3) as u8;
+        Candidate { backend: self.backend(), model: ModelId(0), reserve }
     }
 
     fn fleet(&mut self) -> Fleet {
@@ -63,15 +78,13 @@ impl Chance {
         match self.below(24) {
             0..9 => Event::Arrive(Arrival {
                 ticket,
-                key: Key(0),
-                class: Class::Batch,
+                key: Key(self.below(4)),
+                class: [Class::Interactive, Class::Normal, Class::Batch][self.below(3) as usize],
                 weight: 1,
                 prompt: Chain::default(),
-                policy: Policy::Priority,
+                policy: POLICIES[self.below(8) as usize],
                 prompt_tokens: self.odd() as u32,
-                candidates: (0..self.below(5))
-                    .map(|_| Candidate { backend: self.backend(), model: ModelId(0) })
-                    .collect(),
+                candidates: (0..self.below(5)).map(|_| self.candidate()).collect(),
                 deadline: Moment(self.odd()),
             }),
             9 => Event::FirstToken { ticket },

@@ -2,7 +2,138 @@
 
 #[cfg(test)]
 mod desk;
-use desk::check;
+use desk::{check, run};
+
+const POLICIES: [&str; 8] = ["affinity", "priority", "turns", "weights", "busy", "latency", "tokens", "long"];
+
+/// Under every policy; `a` is what each would like best.
+fn under_each(fleet: &str, steps: &[(&str, &str)]) {
+    for policy in POLICIES {
+        let steps: Vec<(String, &str)> =
+            steps.iter().map(|(step, said)| (step.replace("POLICY", policy), *said)).collect();
+        let told = run(1, fleet, steps.iter().map(|(step, _)| step.as_str()));
+        for ((step, expected), said) in steps.iter().zip(told) {
+            assert_eq!(said, *expected, "{policy}: {step}");
+        }
+    }
+}
+
+#[test]
+fn no_policy_sends_a_prompt_where_it_is_too_long() {
+    under_each(
+        "a:4,prio=9,max=100 b:1",
+        &[
+            ("0 arrive 1 on ab tokens 900 by POLICY", "start 1 b0"),
+            ("0 arrive 2 on ab tokens 900 by POLICY", ""),
+            ("0 arrive 3 on a tokens 900 by POLICY", "refuse 3 long 900 100"),
+            ("10 done 1", "start 2 b0"),
+        ],
+    );
+}
+
+#[test]
+fn no_policy_starts_on_what_drains_or_is_down() {
+    for fleet in ["a:4,prio=9,drain b:1", "a:4,prio=9,down b:1"] {
+        under_each(
+            fleet,
+            &[
+                ("0 arrive 1 on ab by POLICY", "start 1 b0"),
+                ("0 arrive 2 on ab by POLICY", ""),
+                ("10 done 1", "start 2 b0"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn no_policy_starts_on_what_rests() {
+    under_each(
+        "a:4,prio=9 b:1",
+        &[
+            ("0 arrive 9 on a by POLICY", "start 9 a0"),
+            ("0 fail 9 connect", "refuse 9 exhausted 1"),
+            ("0 arrive 1 on ab by POLICY", "start 1 b0"),
+            ("0 arrive 2 on ab by POLICY", ""),
+            ("10 done 1", "start 2 b0"),
+        ],
+    );
+}
+
+#[test]
+fn no_policy_starts_where_all_slots_are_taken() {
+    under_each(
+        "a:1,prio=9 b:1",
+        &[
+            ("0 arrive 8 on a by POLICY", "start 8 a0"),
+            ("0 arrive 1 on ab by POLICY", "start 1 b0"),
+            ("0 arrive 2 on ab by POLICY", ""),
+            ("10 done 8", "start 2 a0"),
+        ],
+    );
+}
+
+#[test]
+fn no_policy_goes_where_it_was_before() {
+    for policy in POLICIES {
+        let arrive = format!("0 arrive 1 on ab by {policy}");
+        let told = run(1, "a:2 b:2", [arrive.as_str(), "10 fail 1 status sent", "20 fail 1 status sent"]);
+        let (first, second) = (told[0].as_str(), told[1].as_str());
+        assert!(first.starts_with("start 1 ") && second.starts_with("start 1 "), "{policy}: {told:?}");
+        assert!(first != second && told[2] == "refuse 1 exhausted 2", "{policy}: {told:?}");
+    }
+}
+
+#[test]
+fn under_each_policy_the_reserve_is_left_alone_while_another_can() {
+    under_each(
+        "a:1 b:4,prio=9",
+        &[
+            ("0 arrive 1 on a/b by POLICY", "start 1 a0"),
+            // busy is no reason
+            ("0 arrive 2 on a/b by POLICY", ""),
+            // who waits for a does not keep others from b
+            ("0 arrive 3 on b/a by POLICY", "start 3 b0"),
+            ("10 done 1", "start 2 a0"),
+            ("20 adopt a:1,down b:4,prio=9", ""),
+            ("20 arrive 4 on a/b by POLICY", "start 4 b1"),
+            ("20 arrive 5 on a//b by POLICY", "start 5 b2"),
+        ],
+    );
+}
+
+#[test]
+fn who_waits_turns_to_the_reserve_when_no_other_can() {
+    under_each(
+        "a:1 b:2",
+        &[
+            ("0 arrive 1 on a/b by POLICY", "start 1 a0"),
+            ("0 arrive 2 on a/b by POLICY", ""),
+            ("10 adopt a:1,down b:2", "start 2 b0"),
+            ("20 adopt a:1 b:2", ""),
+            // its own first, whose attempt fails: then the reserve, and so for those who wait
+            ("20 arrive 3 on a/b by POLICY", ""),
+            ("30 fail 1 connect", "start 1 b1"),
+            ("40 done 1", "start 3 b1"),
+        ],
+    );
+    // of several in reserve the lowest that can
+    under_each("a:1,down b:1,down c:1", &[("0 arrive 1 on a/b/c by POLICY", "start 1 c0")]);
+    under_each("a:1,max=5 b:1 c:1,prio=9", &[("0 arrive 1 on a/b/c tokens 9 by POLICY", "start 1 b0")]);
+}
+
+#[test]
+fn many_who_wait_for_one_target_keep_nobody_from_another() {
+    let mut steps: Vec<(String, &str)> = vec![
+        ("0 arrive 100 on a".to_owned(), "start 100 a0"),
+        ("0 arrive 101 on b".to_owned(), "start 101 b0"),
+    ];
+    // more than are looked at at once
+    steps.extend((0..40).map(|number| (format!("0 arrive {number} on a/b"), "")));
+    steps.push(("0 arrive 50 on b/a".to_owned(), ""));
+    steps.push(("10 done 101".to_owned(), "start 50 b0"));
+    let steps: Vec<(&str, &str)> = steps.iter().map(|(step, said)| (step.as_str(), *said)).collect();
+    check("a:1 b:1", &steps);
+}
 
 #[test]
 fn in_turn() {

@@ -11,14 +11,14 @@ use std::{
 };
 
 use proto::v1;
-use sched::{BackendId, Cache, Fleet, Health, ModelId, Span};
+use sched::{BackendId, Cache, Class, Fleet, Health, ModelId, Policy, Span};
 use wire::{Dialect, Pattern};
 
 use super::{Backend, Kind, Model, Secret, Snapshot, Version};
 use crate::{
     deadline::Deadlines,
     provider::Base,
-    route::{Match, Rule, Table, Target, number},
+    route::{Kept, Match, Rule, Shares, Table, Target, Terms, number},
 };
 
 /// Distinct backend names that one process will ever number.
@@ -31,6 +31,7 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Parser {
     names: BTreeMap<String, BackendId>,
+    shares: Kept,
     queue_max: usize,
     /// No prober stands behind the snapshot: every backend counts as healthy and the slots are ours.
     pub alone: bool,
@@ -42,7 +43,7 @@ impl Parser {
     /// A parser whose fleets bound the queue by `queue_max` tickets.
     #[must_use]
     pub fn new(queue_max: usize, alone: bool) -> Self {
-        Self { names: BTreeMap::new(), queue_max, alone, doubting: false }
+        Self { names: BTreeMap::new(), shares: Kept::default(), queue_max, alone, doubting: false }
     }
 
     /// Converts `snapshot`.
@@ -62,7 +63,7 @@ impl Parser {
                 backends.push((backend, row));
             }
         }
-        let rules = rules(&snapshot.routes, &mut faults);
+        let rules = self.rules(&snapshot.routes, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -149,6 +150,24 @@ impl Parser {
         })
     }
 
+    fn rules(&mut self, routes: &[v1::Route], faults: &mut Vec<String>) -> Vec<Rule> {
+        let mut rules = Vec::with_capacity(routes.len());
+        for route in routes {
+            let weights: Vec<Option<u32>> = route.targets.iter().map(|target| target.weight).collect();
+            match rule(route) {
+                Ok(rule) => {
+                    let shares = Shares::new(&weights, route.policy() == v1::Policy::Weighted);
+                    let shares = shares.map(|shares| self.shares.keep(&route.name, shares));
+                    rules.push(rule.shared(shares));
+                }
+                Err(problem) => faults.push(format!("routes[{}]: {problem}", route.name)),
+            }
+        }
+        let names: BTreeSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
+        self.shares.retain(|name| names.contains(name));
+        rules
+    }
+
     fn health(&self, said: i32) -> Health {
         match v1::Health::try_from(said).unwrap_or_default() {
             _ if self.alone => Health::Healthy,
@@ -218,17 +237,6 @@ const fn cache(kind: Kind, told: u32) -> Cache {
     }
 }
 
-fn rules(routes: &[v1::Route], faults: &mut Vec<String>) -> Vec<Rule> {
-    let mut rules = Vec::with_capacity(routes.len());
-    for route in routes {
-        match rule(route) {
-            Ok(rule) => rules.push(rule),
-            Err(problem) => faults.push(format!("routes[{}]: {problem}", route.name)),
-        }
-    }
-    rules
-}
-
 fn rule(route: &v1::Route) -> Result<Rule, String> {
     let matches = match &route.r#match {
         Some(v1::route::Match::Exact(name)) if !name.is_empty() => Match::Exact(name.clone()),
@@ -241,8 +249,35 @@ fn rule(route: &v1::Route) -> Result<Rule, String> {
         model: target.model.clone(),
         backend: (!target.backend.is_empty()).then(|| target.backend.clone()),
     };
+    if !route.targets.is_empty() && route.targets.iter().all(|target| target.weight == Some(0)) {
+        return Err("targets: every weight is 0".to_owned());
+    }
     let deadlines = deadlines(&route.deadlines.unwrap_or_default())?;
-    Rule::new(route.name.clone(), matches, route.targets.iter().map(target).collect(), deadlines)
+    let terms = Terms { deadlines, policy: policy(route.policy), class: class(route.class) };
+    Rule::new(route.name.clone(), matches, route.targets.iter().map(target).collect(), terms)
+}
+
+/// One that a newer control plane knows, and this data plane does not, is as if none were set.
+fn policy(number: i32) -> Policy {
+    match v1::Policy::try_from(number).unwrap_or_default() {
+        v1::Policy::Unspecified | v1::Policy::CacheAffine => Policy::CacheAffine,
+        v1::Policy::Priority => Policy::Priority,
+        v1::Policy::RoundRobin => Policy::RoundRobin,
+        v1::Policy::Weighted => Policy::Weighted,
+        v1::Policy::LeastBusy => Policy::LeastBusy,
+        v1::Policy::LowestLatency => Policy::LowestLatency,
+        v1::Policy::TokenAware => Policy::TokenAware,
+        v1::Policy::LongWaits => Policy::LongWaits,
+    }
+}
+
+/// As [`policy`].
+fn class(number: i32) -> Class {
+    match v1::Class::try_from(number).unwrap_or_default() {
+        v1::Class::Interactive => Class::Interactive,
+        v1::Class::Unspecified | v1::Class::Normal => Class::Normal,
+        v1::Class::Batch => Class::Batch,
+    }
 }
 
 /// What a route sets, and the defaults for the rest.

@@ -5,14 +5,14 @@ use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use sched::Refusal;
+use sched::{Class, Refusal};
 use tokio::time::Instant;
 use wire::{Ask, Dialect, Fault, Framing, Operation};
 
 use super::{
     Body, Worker,
     budget::Held,
-    intake, local,
+    class, intake, local,
     target::{Inquiry, fault, json},
 };
 use crate::{
@@ -42,6 +42,8 @@ struct Call {
     body: Bytes,
     ask: Ask,
     framing: Framing,
+    /// The class that it asks for.
+    class: Option<Class>,
     /// The memory of the body, until there is an answer.
     _held: Held,
 }
@@ -112,9 +114,10 @@ async fn serve(
     let ask = wire::read(operation, model.as_deref(), &body)
         .map_err(|refused| Fault::BadRequest { message: refused.to_string() })?;
     let framing = wire::framing(operation, ask.stream, head.uri.query());
-    let call = Call { operation, head, body, ask, framing, _held: held };
+    let class = class::asked(&head.headers)?;
+    let call = Call { operation, head, body, ask, framing, class, _held: held };
     let snapshot = worker.shared.snapshot.load_full();
-    let found = match snapshot.table.candidates(&call.ask.model, operation.dialect()) {
+    let mut found = match snapshot.table.candidates(&call.ask.model, operation.dialect()) {
         Ok(found) => found,
         // Ollama's clients ask for every model that they saw listed, whoever serves it.
         Err(NoRoute::OtherDialect { .. }) if operation == Operation::OllamaShow => {
@@ -124,6 +127,7 @@ async fn serve(
     };
     let run = Run { worker: worker.clone(), inquiry: inquiry.clone() };
     if !operation.takes_slot() {
+        found.prefer(found.draw(inquiry.key));
         // In a box: a connection keeps room for this whole function as long as an answer streams.
         return Box::pin(light(&run, &call, &snapshot, &found)).await;
     }
@@ -153,7 +157,7 @@ fn no_route(model: &str, dialect: Dialect, none: NoRoute) -> Fault {
 
 /// A call that occupies no engine: the usable candidates in order, until one answers.
 async fn light(run: &Run, call: &Call, snapshot: &Snapshot, found: &Found) -> Result<Response<Body>, Fault> {
-    let time = Time { deadlines: found.deadlines, began: Instant::now() };
+    let time = Time { deadlines: found.terms.deadlines, began: Instant::now() };
     let mut last = Err(refusal(&call.ask.model, &Refusal::Unhealthy));
     for chosen in place::usable(snapshot, &found.candidates)?.into_iter().take(TRIES_MAX) {
         match attempt::attempt(run, call, chosen, None, time).await {
@@ -190,7 +194,7 @@ fn estimated(call: &Call, status: StatusCode) -> Option<Response<Body>> {
 async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> Result<Response<Body>, Fault> {
     let Placed { mut found, chosen: mut place, mut lease } =
         place::first(&run, &call, snapshot, found).await?;
-    let time = Time { deadlines: found.deadlines, began: Instant::now() };
+    let time = Time { deadlines: found.terms.deadlines, began: Instant::now() };
     let mut tried = Vec::new();
     loop {
         let chosen = found.candidates.get(place).ok_or(Fault::Internal)?;

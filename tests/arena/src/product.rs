@@ -57,7 +57,8 @@ impl Product {
 impl Placer for Product {
     fn arrive(&mut self, now: f64, seen: &Seen<'_>, out: &mut Vec<Place>) {
         let model = ModelId(u32::from(seen.model));
-        let candidate = |backend: &usize| Candidate { backend: BackendId(*backend as u32), model };
+        let candidate =
+            |backend: &usize| Candidate { backend: BackendId(*backend as u32), model, reserve: 0 };
         let arrival = Arrival {
             ticket: TicketId(seen.ticket),
             key: Key(seen.key as u64),

@@ -151,7 +151,8 @@ impl Story {
         for (id, backend) in self.fleet.backends.clone() {
             for _ in 0..=backend.slots {
                 let mut request = self.draw_request(now);
-                request.arrival.candidates = Box::new([Candidate { backend: id, model: ModelId(0) }]);
+                request.arrival.candidates =
+                    Box::new([Candidate { backend: id, model: ModelId(0), reserve: 0 }]);
                 request.arrival.prompt_tokens = 1;
                 request.fate = Fate::Served;
                 world.plan(now, Happening::Arrive(Box::new(request)));
@@ -216,7 +217,7 @@ impl Story {
             2 => homes.extend(homes.clone()),
             _ => {}
         }
-        homes.into_iter().map(|backend| Candidate { backend, model: ModelId(model) }).collect()
+        homes.into_iter().map(|backend| Candidate { backend, model: ModelId(model), reserve: 0 }).collect()
     }
 
     /// Things that must not matter.
@@ -287,7 +288,8 @@ impl Story {
         let mut offers = Vec::new();
         for ticket in self.tickets.saturating_sub(8)..self.tickets {
             let homes = self.fleet.backends.keys().filter(|_| self.chance.percent(50));
-            let candidates = homes.map(|id| Candidate { backend: *id, model: ModelId(0) }).collect();
+            let candidates =
+                homes.map(|id| Candidate { backend: *id, model: ModelId(0), reserve: 0 }).collect();
             offers.push((TicketId(ticket), candidates));
         }
         Event::Reroute { fleet: self.fleet(), offers }

@@ -1,7 +1,7 @@
 //! A script of the core: each step is an event and the decisions it must bring, both in words.
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,unknown,drain queue=3 spare`. Time is in milliseconds.
-//! Steps: `10 arrive 1 on ab tokens 50 until 100`, `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
+//! Steps: `10 arrive 1 on ab/c tokens 50 until 100` (c in reserve), `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
 //! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
 //! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`.
 
@@ -135,9 +135,7 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
         "adopt" => Event::Adopt(Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" ")))),
         "reroute" => {
             let ticket = TicketId(number(&mut words));
-            let backends = words.next().unwrap().split("").filter(|name| !name.is_empty());
-            let candidate = |name| Candidate { backend: backend_id(name), model: ModelId(0) };
-            let offers = vec![(ticket, backends.map(candidate).collect())];
+            let offers = vec![(ticket, read_candidates(words.next().unwrap()))];
             Event::Reroute { fleet: Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" "))), offers }
         }
         "close" => Event::Close,
@@ -176,11 +174,7 @@ fn read_arrival(mut words: SplitWhitespace) -> Arrival {
     };
     while let Some(word) = words.next() {
         match word {
-            "on" => {
-                let backends = words.next().unwrap().split("").filter(|name| !name.is_empty());
-                let candidate = |name| Candidate { backend: backend_id(name), model: ModelId(0) };
-                arrival.candidates = backends.map(candidate).collect();
-            }
+            "on" => arrival.candidates = read_candidates(words.next().unwrap()),
             "says" => {
                 arrival.policy = Policy::CacheAffine;
                 arrival.prompt = chain(words.next().unwrap());
@@ -206,6 +200,14 @@ fn read_arrival(mut words: SplitWhitespace) -> Arrival {
     arrival
 }
 
+/// A letter each; a slash stands before those in reserve.
+fn read_candidates(word: &str) -> Box<[Candidate]> {
+    let kinds = (0..).zip(word.split('/'));
+    let all = kinds.flat_map(|(reserve, names)| names.split("").map(move |name| (reserve, name)));
+    let one = |(reserve, name)| Candidate { backend: backend_id(name), model: ModelId(0), reserve };
+    all.filter(|(_, name)| !name.is_empty()).map(one).collect()
+}
+
 /// A block of 1,000 tokens for each letter; large ones are the assistant's.
 fn chain(text: &str) -> Chain {
     let mut hash = 0u64;
@@ -220,6 +222,7 @@ fn policy(word: &str) -> Policy {
         "affinity" => Policy::CacheAffine,
         "priority" => Policy::Priority,
         "turns" => Policy::RoundRobin,
+        "weights" => Policy::Weighted,
         "busy" => Policy::LeastBusy,
         "latency" => Policy::LowestLatency,
         "tokens" => Policy::TokenAware,

@@ -1,8 +1,8 @@
 //! Where a call goes: a slot by way of the scheduling core, or any backend for calls that need none.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{cell::RefCell, cmp::Reverse, sync::Arc, time::Duration};
 
-use sched::{BackendId, Block, Chain, Refusal};
+use sched::{BackendId, Block, Chain, Class, Refusal};
 use wire::Fault;
 
 use super::{Call, Run, no_route, refusal};
@@ -29,8 +29,10 @@ pub async fn first(
 ) -> Result<Placed, Fault> {
     let shared = &run.worker.shared;
     let mut patience = shared.limits.queue_wait;
-    let prompt = prompt(call, snapshot.salt);
+    let prompt = prompt(call, snapshot.salt, found.draws());
+    let draw = found.draw(prompt.opening().unwrap_or(run.inquiry.key));
     loop {
+        found.prefer(draw);
         let why = match slot(run, call, &prompt, &snapshot, &found, patience).await {
             Ok((chosen, lease, newer)) => {
                 return Ok(Placed { found: newer.unwrap_or(found), chosen, lease });
@@ -81,6 +83,8 @@ async fn slot(
         key: run.inquiry.key,
         prompt_tokens: call.ask.prompt_tokens,
         prompt: prompt.clone(),
+        policy: found.terms.policy,
+        class: found.terms.class.max(call.class.unwrap_or(Class::Interactive)),
         candidates: found.numbered(),
         patience,
     };
@@ -103,9 +107,9 @@ thread_local! {
 /// them would be the larger part of what placing them costs.
 const PROMPT_TOKENS_MIN: u32 = 256;
 
-/// The prompt as the core compares it with what servers hold.
-fn prompt(call: &Call, salt: u64) -> Chain {
-    if call.ask.prompt_tokens < PROMPT_TOKENS_MIN {
+/// The prompt as the core compares it with what servers hold; a short one only where it `draws` a target.
+fn prompt(call: &Call, salt: u64, draws: bool) -> Chain {
+    if call.ask.prompt_tokens < PROMPT_TOKENS_MIN && !draws {
         return Chain::default();
     }
     BLOCKS.with_borrow_mut(|blocks| {
@@ -166,6 +170,6 @@ pub fn usable<'a>(snapshot: &Snapshot, candidates: &'a [Candidate]) -> Result<Ve
         return Err(Fault::Spare);
     }
     let mut found: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.backend.up()).collect();
-    found.sort_by_key(|candidate| std::cmp::Reverse(candidate.backend.priority));
+    found.sort_by_key(|candidate| (candidate.reserve, Reverse(candidate.backend.priority)));
     Ok(found)
 }
