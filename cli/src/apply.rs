@@ -52,13 +52,17 @@ pub async fn export(client: &Client, output: Output) -> Result<(), Failure> {
         (backend.revision, backend.status) = (0, None);
     }
     config.routes.iter_mut().for_each(|route| route.revision = 0);
+    config.scheduling.iter_mut().for_each(|scheduling| scheduling.revision = 0);
+    config.scheduling.take_if(|scheduling| *scheduling == v1::Scheduling::default());
     let output = if output == Output::Table { Output::Yaml } else { output };
     show(output, "Config", &config, String::new);
     Ok(())
 }
 
 async fn configuration(client: &Client) -> Result<v1::Config, Failure> {
-    Ok(v1::Config { backends: backend::all(client).await?, routes: route::all(client).await? })
+    let scheduling = client.answer(client.rpc().get_scheduling(v1::GetSchedulingRequest {})).await?;
+    let (backends, routes) = (backend::all(client).await?, route::all(client).await?);
+    Ok(v1::Config { backends, routes, scheduling: Some(scheduling) })
 }
 
 fn changes(before: &v1::Config, after: &v1::Config, resource: &AppliedResource) -> Vec<String> {
@@ -67,6 +71,10 @@ fn changes(before: &v1::Config, after: &v1::Config, resource: &AppliedResource) 
         let find =
             |config: &v1::Config| config.backends.iter().find(|backend| backend.name == *name).cloned();
         return find(before).zip(find(after)).map_or(Vec::new(), |(a, b)| change::backend(&a, &b));
+    }
+    if resource.resource == "scheduling" {
+        let set = |config: &v1::Config| config.scheduling.unwrap_or_default();
+        return change::scheduling(&set(before), &set(after));
     }
     let find = |config: &v1::Config| config.routes.iter().find(|route| route.name == *name).cloned();
     find(before).zip(find(after)).map_or(Vec::new(), |(a, b)| change::route(&a, &b))

@@ -261,7 +261,7 @@ pub enum Dialect {
 
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// YAML or JSON with "backends" and "routes"; "-" reads standard input
+    /// YAML or JSON with "backends", "routes" and "scheduling"; "-" reads standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
     /// Check and say what would change; change nothing

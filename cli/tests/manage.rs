@@ -123,6 +123,35 @@ fn a_file_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
+fn the_figures_of_scheduling_are_a_part_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = up(&folder);
+    let file = folder.path().join("fleet.yaml");
+    let apply = |text: &str, code: i32| {
+        fs::write(&file, text).expect("the file is written");
+        run(&up, &format!("apply -f {}", file.display()), code)
+    };
+    assert!(!run(&up, "export", 0).contains("scheduling"), "nothing is set");
+    let set = "scheduling: {ageMax: 10s, waitBudgetPercent: 0, fair: false}\n";
+    let applied = apply(set, 0);
+    assert!(applied.contains("scheduling  scheduling  created") && applied.contains("ageMax: default → 10s"));
+    let exported = run(&up, "export", 0);
+    for part in ["ageMax: 10s", "waitBudgetPercent: 0", "fair: false"] {
+        assert!(exported.contains(part) && !exported.contains("revision"), "{part}: {exported}");
+    }
+    assert!(apply(&exported, 0).contains("unchanged"));
+    assert!(run(&up, "route list", 0).contains("no routes"));
+    let faulty = apply("scheduling: {ageMax: 0s, holdPercent: 1001}\n", 2);
+    assert!(
+        faulty.contains("scheduling.age_max: 0 s is not allowed") && faulty.contains("0 to 1000"),
+        "{faulty}"
+    );
+    let back = apply("scheduling: {}\n", 0);
+    assert!(back.contains("updated") && back.contains("waitBudgetPercent: 0 → default"), "{back}");
+    assert!(!run(&up, "export", 0).contains("scheduling"));
+}
+
+#[test]
 fn what_is_printed_can_be_applied() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = up(&folder);

@@ -4,6 +4,7 @@ mod apply;
 mod backend;
 mod refusal;
 mod route;
+mod scheduling;
 mod serve;
 mod status;
 
@@ -12,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use proto::v1::{self, management_server::Management};
 use tonic::{Request, Response, Status};
 
-use crate::{probe::watch::Sights, publish::Publisher, store::Store};
+use crate::{model::render, probe::watch::Sights, publish::Publisher, store::Store};
 
 pub use serve::routes;
 
@@ -129,6 +130,20 @@ impl Management for Api {
         request: Request<v1::DeleteRouteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         self.route_deleted(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_scheduling(
+        &self,
+        _: Request<v1::GetSchedulingRequest>,
+    ) -> Result<Response<v1::Scheduling>, Status> {
+        Ok(Response::new(render::scheduling(&self.store.desired().scheduling)))
+    }
+
+    async fn update_scheduling(
+        &self,
+        request: Request<v1::UpdateSchedulingRequest>,
+    ) -> Result<Response<v1::Scheduling>, Status> {
+        self.scheduling_updated(request.into_inner()).await.map(Response::new)
     }
 
     async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {

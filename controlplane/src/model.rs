@@ -9,6 +9,7 @@ pub mod observed;
 pub mod parse;
 pub mod policy;
 pub mod render;
+pub mod scheduling;
 pub mod url;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ pub use fault::{Fault, Refusal};
 pub use name::Name;
 pub use observed::{Health, Model, Observed};
 pub use policy::{Class, Policy, WEIGHT_MAX};
+pub use scheduling::Scheduling;
 pub use url::BaseUrl;
 
 /// Backends that a configuration holds at most.
@@ -188,6 +190,8 @@ pub struct Config {
     pub backends: Vec<(Backend, u64)>,
     /// Each with the revision that it demands; 0: none.
     pub routes: Vec<(Route, u64)>,
+    /// With the revision that it demands; `None`: as it is.
+    pub scheduling: Option<(Scheduling, u64)>,
 }
 
 /// Dialects are stored by name, so that the order of an enum is no part of the format.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use wire::Dialect;
 
 use crate::model::{
-    Backend, BaseUrl, Credential, Desired, Health, Kind, Model, Name, Observed, Record, Route,
+    Backend, BaseUrl, Credential, Desired, Health, Kind, Model, Name, Observed, Record, Route, Scheduling,
 };
 
 /// Slots of a hosted service that does not tell.
@@ -26,6 +26,8 @@ pub struct Picture {
     pub backends: Vec<Planned>,
     /// In the order in which they are tried.
     pub routes: Vec<Record<Route>>,
+    /// The figures by which requests are placed.
+    pub scheduling: Record<Scheduling>,
 }
 
 /// A backend, desired and observed.
@@ -77,6 +79,7 @@ pub fn plan(desired: &Desired, seen: &BTreeMap<Name, Arc<Observed>>) -> Picture 
         revision: desired.revision,
         backends: desired.backends.values().map(one).collect(),
         routes: desired.routes_in_order().into_iter().cloned().collect(),
+        scheduling: desired.scheduling.clone(),
     }
 }
 

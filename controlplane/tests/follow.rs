@@ -31,6 +31,19 @@ async fn a_new_backend_reaches_the_data_plane() {
 }
 
 #[tokio::test]
+async fn the_figures_of_scheduling_reach_the_data_plane() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let mut follower = Follower::join(running.addr, "one").await;
+    assert_eq!(follower.snapshot().await.scheduling, None, "nothing is set");
+    let set = v1::Scheduling { age_max: Some(proto::span(5000)), ..v1::Scheduling::default() };
+    let update = v1::UpdateSchedulingRequest { scheduling: Some(set), expected_revision: 0 };
+    let set = manage(running.addr).await.update_scheduling(update).await.unwrap().into_inner();
+    assert_eq!(follower.snapshot().await.scheduling, Some(set));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn health_alone_is_a_small_message_and_only_differences_come() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::openai(&["m"]).await;

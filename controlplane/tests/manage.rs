@@ -57,6 +57,7 @@ async fn resources_live_their_lives() {
     let config = v1::Config {
         backends: vec![backend("b", "http://127.0.0.1:9"), backend("a", "http://127.0.0.1:9/a/v1")],
         routes: vec![route("r", "m", "a")],
+        scheduling: None,
     };
     let apply = |dry_run| v1::ApplyRequest { config: Some(config.clone()), dry_run };
     let tried = client.apply(apply(true)).await.unwrap().into_inner();
@@ -81,6 +82,30 @@ async fn resources_live_their_lives() {
     assert_eq!(client.delete_route(delete).await.unwrap().into_inner().revision, 4);
     let delete = v1::DeleteBackendRequest { name: "a".to_owned(), expected_revision: 3 };
     assert_eq!(client.delete_backend(delete).await.unwrap().into_inner().revision, 5);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_figures_of_scheduling_are_read_written_and_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let mut client = manage(running.addr).await;
+    let none = client.get_scheduling(v1::GetSchedulingRequest {}).await.unwrap().into_inner();
+    assert_eq!(none, v1::Scheduling::default());
+    let set = v1::Scheduling { hold_percent: Some(0), ..v1::Scheduling::default() };
+    let update = |scheduling: &v1::Scheduling, expected_revision| v1::UpdateSchedulingRequest {
+        scheduling: Some(*scheduling),
+        expected_revision,
+    };
+    let written = client.update_scheduling(update(&set, 0)).await.unwrap().into_inner();
+    assert_eq!(written, v1::Scheduling { revision: 1, ..set });
+    let stale = client.update_scheduling(update(&none, 5)).await.unwrap_err();
+    assert_eq!(stale.code(), Code::Aborted);
+    let faulty = v1::Scheduling { hold_percent: Some(1001), ..set };
+    let refused = client.update_scheduling(update(&faulty, 0)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("scheduling.hold_percent: 1001 is not allowed"), "{refused}");
+    assert_eq!(client.get_scheduling(v1::GetSchedulingRequest {}).await.unwrap().into_inner(), written);
     running.stop().await;
 }
 

@@ -11,6 +11,7 @@ pub mod file;
 pub mod follow;
 pub mod keep;
 pub mod parse;
+mod tuning;
 
 pub use parse::Parser;
 

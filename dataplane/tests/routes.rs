@@ -8,7 +8,7 @@ use dataplane::{
     route::{NoRoute, Terms},
 };
 use proto::v1;
-use sched::{Class, Policy};
+use sched::{Class, Policy, Span, Tuning};
 use wire::Dialect;
 
 const CASES_MIN: usize = 40;
@@ -207,12 +207,16 @@ fn what_a_newer_control_plane_says_is_as_if_it_said_nothing() {
         let snapshot = Parser::new(10, false).parse(raw).expect("it is served by");
         snapshot.table.candidates("gpt-4o", Dialect::OpenaiChat).expect("found").terms
     };
+    let tuning = |raw: &v1::Snapshot| Parser::new(10, false).parse(raw).expect("given").fleet.tuning;
     assert_eq!(terms(&raw), Terms::default(), "an older one says nothing");
     (raw.routes[0].policy, raw.routes[0].class) = (v1::Policy::TokenAware as i32, v1::Class::Batch as i32);
     let said = terms(&raw);
     assert_eq!((said.policy, said.class), (Policy::TokenAware, Class::Batch));
     (raw.routes[0].policy, raw.routes[0].class) = (77, 78);
     assert_eq!(terms(&raw), Terms::default());
+    assert_eq!(tuning(&raw), Tuning::default(), "an older one says nothing of this either");
+    raw.scheduling = Some(v1::Scheduling { age_max: Some(proto::span(9000)), ..v1::Scheduling::default() });
+    assert_eq!(tuning(&raw), Tuning { age_max: Span::from_secs(9), ..Tuning::default() });
     raw.routes[0].targets.iter_mut().for_each(|target| target.weight = Some(0));
     let said = Parser::new(10, false).parse(&raw).expect_err("no target is ever taken");
     assert_eq!(said, ["routes[exact-alias]: targets: every weight is 0"]);

@@ -1,6 +1,8 @@
 //! What a change changed: before → after, with revisions.
 
-use proto::v1::{AppliedResource, Backend, Route, applied_resource::Outcome};
+use std::collections::BTreeSet;
+
+use proto::v1::{AppliedResource, Backend, Route, Scheduling, applied_resource::Outcome};
 
 use super::{deadlines, matcher, plain, table, targets};
 use crate::words;
@@ -35,6 +37,22 @@ fn route_fields(route: &Route) -> Vec<(&'static str, String)> {
         ("precedence", route.precedence.to_string()),
         ("deadlines", deadlines(route)),
     ]
+}
+
+/// The figures that differ, by their names in a file.
+pub fn scheduling(before: &Scheduling, after: &Scheduling) -> Vec<String> {
+    let fields = |set: &Scheduling| proto::to_json_value("Scheduling", set);
+    let (before, after) = (fields(before), fields(after));
+    let names = [&before, &after].into_iter().filter_map(|set| set.as_object()).flat_map(|set| set.keys());
+    let names: BTreeSet<&String> = names.filter(|name| *name != "revision").collect();
+    let shown = |set: &serde_json::Value, name: &str| match &set[name] {
+        serde_json::Value::Null => "default".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let named = names.into_iter().map(|name| (name, shown(&before, name), shown(&after, name)));
+    let changed = named.filter(|(_, before, after)| before != after);
+    changed.map(|(name, before, after)| plain(&format!("{name}: {before} → {after}"))).collect()
 }
 
 fn differences(before: &[(&'static str, String)], after: &[(&'static str, String)]) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::{
     Api,
     refusal::{invalid, refused, unmade},
 };
-use crate::model::{Change, Name, Written, change::Outcome, parse};
+use crate::model::{Change, Written, change::Outcome, parse};
 
 impl Api {
     pub(super) async fn applied(&self, request: v1::ApplyRequest) -> Result<v1::ApplyResponse, Status> {
@@ -19,13 +19,16 @@ impl Api {
         } else {
             self.store.change(change).await.map_err(unmade)?.0
         };
-        let backends = written.backends.iter().map(|(name, outcome)| resource("backend", name, *outcome));
-        let routes = written.routes.iter().map(|(name, outcome)| resource("route", name, *outcome));
-        Ok(v1::ApplyResponse { revision: written.revision, resources: backends.chain(routes).collect() })
+        let backends =
+            written.backends.iter().map(|(name, outcome)| resource("backend", name.as_str(), *outcome));
+        let routes = written.routes.iter().map(|(name, outcome)| resource("route", name.as_str(), *outcome));
+        let scheduling = written.scheduling.map(|outcome| resource("scheduling", "scheduling", outcome));
+        let resources = backends.chain(routes).chain(scheduling).collect();
+        Ok(v1::ApplyResponse { revision: written.revision, resources })
     }
 }
 
-fn resource(resource: &str, name: &Name, outcome: Outcome) -> v1::AppliedResource {
+fn resource(resource: &str, name: &str, outcome: Outcome) -> v1::AppliedResource {
     let outcome = match outcome {
         Outcome::Created => applied_resource::Outcome::Created,
         Outcome::Updated => applied_resource::Outcome::Updated,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     BACKENDS_MAX, Backend, Config, Desired, Fault, Matcher, Name, ROUTES_MAX, Record, Refusal, Route,
+    Scheduling,
 };
 
 /// Routes that a refusal names at most.
@@ -26,6 +27,8 @@ pub enum Change {
     UpdateRoute(Route, u64),
     /// Removes a route.
     DeleteRoute(String, u64),
+    /// Replaces the figures by which requests are placed.
+    UpdateScheduling(Scheduling, u64),
     /// Creates or replaces all of them.
     Apply(Config),
 }
@@ -52,13 +55,16 @@ pub struct Written {
     pub backends: Vec<(Name, Outcome)>,
     /// The routes that the change named.
     pub routes: Vec<(Name, Outcome)>,
+    /// Where the change named the figures by which requests are placed.
+    pub scheduling: Option<Outcome>,
 }
 
 impl Written {
     /// Whether anything is different.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.backends.iter().chain(&self.routes).any(|(_, outcome)| *outcome != Outcome::Unchanged)
+        let named = self.backends.iter().chain(&self.routes).map(|(_, outcome)| *outcome);
+        named.chain(self.scheduling).any(|outcome| outcome != Outcome::Unchanged)
     }
 }
 
@@ -111,6 +117,9 @@ pub(super) fn make(desired: &mut Desired, change: &Change) -> Result<Written, Re
         Change::DeleteRoute(name, expected) => {
             written.routes.push(delete(&mut next.routes, name, *expected)?);
         }
+        Change::UpdateScheduling(scheduling, expected) => {
+            written.scheduling = Some(set(&mut next.scheduling, scheduling, *expected, revision)?);
+        }
         Change::Apply(config) => apply(&mut next, config, &mut written)?,
     }
     alone(desired, &next, &written)?;
@@ -135,7 +144,29 @@ fn apply(next: &mut Desired, config: &Config, written: &mut Written) -> Result<(
     for (route, expected) in &config.routes {
         written.routes.push(put(&mut next.routes, route, *expected, written.revision)?);
     }
+    if let Some((scheduling, expected)) = &config.scheduling {
+        written.scheduling = Some(set(&mut next.scheduling, scheduling, *expected, written.revision)?);
+    }
     Ok(())
+}
+
+/// Replaces what there is one of.
+fn set(
+    record: &mut Record<Scheduling>,
+    value: &Scheduling,
+    expected: u64,
+    revision: u64,
+) -> Result<Outcome, Refusal> {
+    if expected != 0 && expected != record.revision {
+        let name = Name::new("scheduling").expect("the word is a name");
+        return Err(Refusal::Stale { what: "resource", name, expected, current: record.revision });
+    }
+    if record.value == *value {
+        return Ok(Outcome::Unchanged);
+    }
+    let outcome = if record.revision == 0 { Outcome::Created } else { Outcome::Updated };
+    *record = Record { revision, value: *value };
+    Ok(outcome)
 }
 
 fn found<'a, T: Resource>(

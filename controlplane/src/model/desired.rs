@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backend, Change, Matcher, Name, Refusal, Route, Written, change};
+use super::{Backend, Change, Matcher, Name, Refusal, Route, Scheduling, Written, change};
 
 /// A resource and the revision at which it last changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Record<T> {
     /// The revision of the configuration then.
     pub revision: u64,
@@ -22,6 +22,8 @@ pub struct Desired {
     pub backends: BTreeMap<Name, Record<Backend>>,
     /// By name.
     pub routes: BTreeMap<Name, Record<Route>>,
+    /// At revision 0 nothing of it was ever set.
+    pub scheduling: Record<Scheduling>,
 }
 
 impl Desired {

@@ -1,5 +1,7 @@
 //! Proto to model: a valid value or all faults at once.
 
+mod scheduling;
+
 use std::collections::BTreeSet;
 
 use proto::v1;
@@ -9,6 +11,8 @@ use super::{
     Backend, BaseUrl, Class, Config, Credential, Deadlines, Fault, Kind, LOADED_MAX, Matcher, Name,
     PRIORITY_MAX, Policy, Route, SLOTS_MAX, TARGETS_MAX, TEXT_BYTES_MAX, Target, WEIGHT_MAX,
 };
+
+pub use scheduling::scheduling;
 
 /// Faults that one answer names at most.
 pub const FAULTS_MAX: usize = 100;
@@ -106,6 +110,8 @@ pub fn config(given: Option<v1::Config>) -> Result<Config, Vec<Fault>> {
         twice(&mut names, &one.name, &path, &mut faults);
         config.routes.extend(read.map(|route| (route, one.revision)));
     }
+    config.scheduling =
+        given.scheduling.map(|given| (scheduling::scheduling_at(&given, &mut faults), given.revision));
     if faults.is_empty() { Ok(config) } else { Err(faults) }
 }
 
@@ -283,15 +289,8 @@ fn class(number: i32) -> Result<Option<Class>, String> {
 }
 
 fn deadlines(read: &mut Reader<'_>, given: &v1::Deadlines) -> Deadlines {
-    let mut one = |field: &str, span: &Option<proto::Duration>, (least, most): (u64, u64)| {
-        let allowed = format!("whole milliseconds from {} s to {} s", seconds(least), seconds(most));
-        let problem = match proto::millis(span.as_ref()?) {
-            Ok(ms) if (least..=most).contains(&ms) => return Some(ms),
-            Ok(ms) => format!("{} s is not allowed: {allowed}", seconds(ms)),
-            Err(problem) => format!("{problem}: {allowed}"),
-        };
-        read.fault(&format!("deadlines.{field}"), problem);
-        None
+    let mut one = |field: &str, span: &Option<proto::Duration>, bounds| {
+        read.span(&format!("deadlines.{field}"), span.as_ref(), bounds)
     };
     Deadlines {
         connect_ms: one("connect", &given.connect, Deadlines::CONNECT_MS),

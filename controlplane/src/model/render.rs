@@ -3,7 +3,9 @@
 use proto::v1;
 use wire::Dialect;
 
-use super::{Backend, Class, Deadlines, Health, Kind, Matcher, Model, Observed, Policy, Record, Route};
+use super::{
+    Backend, Class, Deadlines, Health, Kind, Matcher, Model, Observed, Policy, Record, Route, Scheduling,
+};
 
 /// A kind; `None`: unspecified.
 #[must_use]
@@ -129,6 +131,29 @@ fn class(class: Option<Class>) -> v1::Class {
         Some(Class::Interactive) => v1::Class::Interactive,
         Some(Class::Normal) => v1::Class::Normal,
         Some(Class::Batch) => v1::Class::Batch,
+    }
+}
+
+/// The figures by which requests are placed.
+#[must_use]
+pub fn scheduling(record: &Record<Scheduling>) -> v1::Scheduling {
+    let set = &record.value;
+    v1::Scheduling {
+        age_max: set.age_max_ms.map(proto::span),
+        fair: set.fair,
+        fair_quantum: set.fair_quantum_ms.map(proto::span),
+        collate_percent: set.collate_percent,
+        wait_margin_percent: set.wait_margin_percent,
+        wait_budget_percent: set.wait_budget_percent,
+        wait_max: set.wait_max_ms.map(proto::span),
+        priority_step: set.priority_step_ms.map(proto::span),
+        hold_percent: set.hold_percent,
+        hold_max: set.hold_max_ms.map(proto::span),
+        hold_tenure: set.hold_tenure_ms.map(proto::span),
+        eviction_percent: set.eviction_percent,
+        return_horizon: set.return_horizon_ms.map(proto::span),
+        interference_percent: set.interference_percent,
+        revision: record.revision,
     }
 }
 

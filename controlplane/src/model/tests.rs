@@ -92,6 +92,7 @@ fn apply_is_all_or_nothing_and_sees_its_own_backends() {
     let config = Config {
         backends: vec![(backend("a"), 0), (backend("b"), 0)],
         routes: vec![(route("r", "x", "b"), 0)],
+        ..Config::default()
     };
     let written = desired.make(&Change::Apply(config.clone())).unwrap();
     assert_eq!(written.revision, 2);
@@ -100,11 +101,19 @@ fn apply_is_all_or_nothing_and_sees_its_own_backends() {
     assert_eq!(outcomes, [Outcome::Unchanged, Outcome::Created, Outcome::Created]);
     assert_eq!(desired.backends["a"].revision, 1, "what is unchanged keeps its revision");
     assert!(!desired.make(&Change::Apply(config)).unwrap().changed());
-    let half = Config { backends: vec![(backend("c"), 0)], routes: vec![(route("q", "z", "nope"), 0)] };
+    let half = Config {
+        backends: vec![(backend("c"), 0)],
+        routes: vec![(route("q", "z", "nope"), 0)],
+        scheduling: None,
+    };
     refused(&desired, &Change::Apply(half));
-    let stale = Config { backends: vec![(Backend { priority: 1, ..backend("a") }, 9)], routes: vec![] };
+    let stale = Config {
+        backends: vec![(Backend { priority: 1, ..backend("a") }, 9)],
+        routes: vec![],
+        scheduling: None,
+    };
     assert!(refused(&desired, &Change::Apply(stale)).contains("not at the demanded 9"));
-    let gone = Config { backends: vec![(backend("new"), 3)], routes: vec![] };
+    let gone = Config { backends: vec![(backend("new"), 3)], routes: vec![], scheduling: None };
     assert!(refused(&desired, &Change::Apply(gone)).contains("is at revision 0"));
 }
 
@@ -157,6 +166,7 @@ fn all_faults_at_once_with_their_places() {
                 ..route_to("q", "", "")
             },
         ],
+        scheduling: None,
     };
     let faults = parse::config(Some(config)).unwrap_err();
     let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -260,7 +270,7 @@ fn what_is_rendered_is_parsed_back() {
 #[test]
 fn bounded() {
     let backends = (0..=BACKENDS_MAX).map(|n| (backend(&format!("b{n}")), 0)).collect();
-    let many = Change::Apply(Config { backends, routes: Vec::new() });
+    let many = Change::Apply(Config { backends, routes: Vec::new(), scheduling: None });
     assert_eq!(refused(&Desired::default(), &many), "backends: 4097, at most 4096");
 }
 
@@ -277,7 +287,7 @@ fn one_server_has_one_name() {
     );
     let two = |first: &str, second: &str| Config {
         backends: vec![(at("x", first), 0), (at("y", second), 0)],
-        routes: vec![],
+        ..Config::default()
     };
     assert!(refused(&desired, &Change::Apply(two("http://h:1", "http://h:1"))).contains("\"x\""));
     assert!(refused(&desired, &Change::Apply(two("http://h:1", "http://localhost:1"))).contains("\"a\""));

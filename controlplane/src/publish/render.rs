@@ -21,6 +21,7 @@ pub fn snapshot(identity: &Identity, seq: u64, picture: &Picture, owner: bool) -
         backends: picture.backends.iter().map(backend).collect(),
         routes: picture.routes.iter().map(render::route).collect(),
         salt: identity.salt.to_vec(),
+        scheduling: Some(render::scheduling(&picture.scheduling)).filter(|set| set.revision > 0),
     };
     FollowDown { message: Some(follow_down::Message::Snapshot(snapshot)) }
 }

@@ -37,7 +37,7 @@ fn picture(revision: u64, health: Health) -> Picture {
     Picture {
         revision,
         backends: vec![planned("a", Health::Healthy), planned("b", health)],
-        routes: Vec::new(),
+        ..Picture::default()
     }
 }
 

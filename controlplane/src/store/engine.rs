@@ -34,7 +34,7 @@ pub struct Loaded {
 /// Where a record lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tree {
-    /// Single values: lineage, epoch, revision, owner.
+    /// Single values: lineage, epoch, revision, owner, scheduling.
     Meta,
     /// Backends by name.
     Backends,

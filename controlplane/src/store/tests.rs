@@ -12,7 +12,7 @@ use super::{
     memory::Memory,
     *,
 };
-use crate::model::{Backend, BaseUrl, Change, Health, Model, Name, Observed, Refusal};
+use crate::model::{Backend, BaseUrl, Change, Health, Model, Name, Observed, Record, Refusal, Scheduling};
 
 fn fresh() -> Identity {
     Identity { lineage: "0123456789abcdef0123456789abcdef".to_owned(), epoch: 0, salt: [7; 32] }
@@ -292,10 +292,17 @@ async fn what_stands_in_the_way_of_the_directory_is_told() {
 
 #[tokio::test]
 async fn what_cannot_be_read_refuses_the_start() {
-    let cases: [(Tree, &[u8], &[u8], &str); 4] = [
+    let cases: [(Tree, &[u8], &[u8], &str); 6] = [
         (Tree::Backends, b"b", b"\x09{}", "backend \"b\": form 9"),
         (Tree::Backends, b"b", b"\x01{\"revision\":1}", "backend \"b\": missing field"),
         (Tree::Routes, b"r", b"", "route \"r\": empty"),
+        (Tree::Meta, b"scheduling", b"\x01{\"revision\":1}", "scheduling: missing field"),
+        (
+            Tree::Meta,
+            b"scheduling",
+            b"\x01{\"revision\":1,\"value\":{\"later\":1}}",
+            "scheduling: unknown field `later`",
+        ),
         (Tree::Meta, b"revision", b"\x01\"x\"", "revision: invalid type"),
     ];
     for (tree, key, value, want) in cases {
@@ -320,6 +327,19 @@ async fn records_of_before_read_as_if_nothing_new_were_set() {
     let route = &store.desired().routes["r"].value;
     assert_eq!((route.policy, route.class, route.targets[0].weight), (None, None, None));
     assert_eq!(route.precedence, 3);
+    assert_eq!(store.desired().scheduling, Record::default());
+    store.stop();
+}
+
+#[tokio::test]
+async fn the_figures_of_scheduling_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = Scheduling { age_max_ms: Some(5000), fair: Some(false), ..Scheduling::default() };
+    let store = on_disk(dir.path()).await.unwrap();
+    store.change(Change::UpdateScheduling(set, 0)).await.unwrap();
+    store.stop();
+    let store = on_disk(dir.path()).await.unwrap();
+    assert_eq!(store.desired().scheduling, Record { revision: 1, value: set });
     store.stop();
 }
 

@@ -6,7 +6,7 @@ use super::{
     engine::{Batch, EngineFault, Identity, JOURNAL_LINES_MAX, Loaded, Records, Tree},
     finding,
 };
-use crate::model::{Backend, Desired, Record, Route, Written, change::Outcome};
+use crate::model::{Backend, Desired, Record, Route, Scheduling, Written, change::Outcome};
 
 /// The form that this version writes.
 const FORM: u8 = 1;
@@ -20,6 +20,7 @@ const SALT: &[u8] = b"salt";
 /// Where the revision is.
 pub const REVISION: &[u8] = b"revision";
 const OWNER: &[u8] = b"owner";
+const SCHEDULING: &[u8] = b"scheduling";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +35,8 @@ struct Line<'a> {
     at_ms: u64,
     backends: Vec<(&'a str, &'static str)>,
     routes: Vec<(&'a str, &'static str)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduling: Option<&'static str>,
 }
 
 /// A record of a value.
@@ -85,6 +88,10 @@ pub fn load(records: Records, fresh: Identity) -> Result<(Loaded, Batch), Engine
         let (name, value) = (record.value.name.clone(), record.value);
         desired.routes.insert(name, Record { revision: record.revision, value });
     }
+    if let Some(bytes) = meta(SCHEDULING) {
+        let record: Stored<Scheduling> = decode("scheduling", bytes)?;
+        desired.scheduling = Record { revision: record.revision, value: record.value };
+    }
     let start = Batch(vec![
         (Tree::Meta, LINEAGE.to_vec(), Some(encode(&identity.lineage))),
         (Tree::Meta, SALT.to_vec(), Some(encode(&identity.salt))),
@@ -115,6 +122,9 @@ pub fn put(batch: &mut Batch, desired: &Desired, written: &Written, at_ms: u64) 
             let value = desired.routes.get(name).map(stored);
             batch.0.push((Tree::Routes, name.as_str().as_bytes().to_vec(), value));
         }
+    }
+    if written.scheduling.is_some_and(|outcome| outcome != Outcome::Unchanged) {
+        batch.0.push((Tree::Meta, SCHEDULING.to_vec(), Some(stored(&desired.scheduling))));
     }
     if let Some((_, key, _)) = batch.0[from..].iter().find(|(_, _, value)| too_large(value.as_ref())) {
         let problem = format!("{:?} takes more than {RECORD_BYTES_MAX} bytes", String::from_utf8_lossy(key));
@@ -157,5 +167,6 @@ fn line(written: &Written, at_ms: u64) -> Vec<u8> {
         at_ms,
         backends: backends.map(|(name, outcome)| (name.as_str(), word(outcome))).collect(),
         routes: routes.map(|(name, outcome)| (name.as_str(), word(outcome))).collect(),
+        scheduling: written.scheduling.as_ref().map(word),
     })
 }

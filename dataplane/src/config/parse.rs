@@ -11,10 +11,10 @@ use std::{
 };
 
 use proto::v1;
-use sched::{BackendId, Cache, Class, Fleet, Health, ModelId, Policy, Span};
+use sched::{BackendId, Cache, Class, Fleet, Health, ModelId, Policy, Span, Tuning};
 use wire::{Dialect, Pattern};
 
-use super::{Backend, Kind, Model, Secret, Snapshot, Version};
+use super::{Backend, Kind, Model, Secret, Snapshot, Version, tuning::tuning};
 use crate::{
     deadline::Deadlines,
     provider::Base,
@@ -64,50 +64,16 @@ impl Parser {
             }
         }
         let rules = self.rules(&snapshot.routes, &mut faults);
+        let tuning = tuning(&snapshot.scheduling.unwrap_or_default()).unwrap_or_else(|more| {
+            faults.extend(more);
+            Tuning::default()
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
         let owner = snapshot.owner || self.alone;
-        Ok(self.join(snapshot, backends, rules, owner))
-    }
-
-    fn join(
-        &self,
-        snapshot: &v1::Snapshot,
-        rows: Vec<(Backend, &v1::SnapshotBackend)>,
-        rules: Vec<Rule>,
-        owner: bool,
-    ) -> Snapshot {
-        let mut fleet = Fleet { owner, queue_max: self.queue_max, ..Fleet::default() };
-        let mut backends = Vec::with_capacity(rows.len());
-        for (backend, row) in rows {
-            fleet.backends.insert(
-                backend.id,
-                sched::Backend {
-                    slots: row.slots,
-                    priority: row.priority,
-                    max_input_tokens: (row.max_input_tokens > 0).then_some(row.max_input_tokens),
-                    health: backend.health,
-                    draining: backend.draining,
-                    release_grace: release_grace(backend.kind),
-                    cache: cache(backend.kind, row.cache_tokens),
-                    models_max: (row.max_loaded_models > 0).then_some(row.max_loaded_models),
-                    resident: resident(row),
-                },
-            );
-            backends.push(Arc::new(backend));
-        }
-        let places = backends.iter().enumerate().map(|(place, backend)| (backend.id, place)).collect();
-        Snapshot {
-            version: snapshot.version.as_ref().map(version).unwrap_or_default(),
-            revision: snapshot.revision,
-            table: Table::new(rules, &backends),
-            backends,
-            fleet: Arc::new(fleet),
-            routing: routing(snapshot),
-            places,
-            salt: salt(&snapshot.salt),
-        }
+        let fleet = Fleet { owner, queue_max: self.queue_max, tuning, ..Fleet::default() };
+        Ok(join(snapshot, backends, rules, fleet))
     }
 
     fn backend(&mut self, row: &v1::SnapshotBackend, faults: &mut Vec<String>) -> Option<Backend> {
@@ -188,6 +154,43 @@ impl Parser {
         let id = BackendId(u32::try_from(self.names.len()).expect("NAMES_MAX fits into 32 bits"));
         self.names.insert(name.to_owned(), id);
         Some(id)
+    }
+}
+
+fn join(
+    snapshot: &v1::Snapshot,
+    rows: Vec<(Backend, &v1::SnapshotBackend)>,
+    rules: Vec<Rule>,
+    mut fleet: Fleet,
+) -> Snapshot {
+    let mut backends = Vec::with_capacity(rows.len());
+    for (backend, row) in rows {
+        fleet.backends.insert(
+            backend.id,
+            sched::Backend {
+                slots: row.slots,
+                priority: row.priority,
+                max_input_tokens: (row.max_input_tokens > 0).then_some(row.max_input_tokens),
+                health: backend.health,
+                draining: backend.draining,
+                release_grace: release_grace(backend.kind),
+                cache: cache(backend.kind, row.cache_tokens),
+                models_max: (row.max_loaded_models > 0).then_some(row.max_loaded_models),
+                resident: resident(row),
+            },
+        );
+        backends.push(Arc::new(backend));
+    }
+    let places = backends.iter().enumerate().map(|(place, backend)| (backend.id, place)).collect();
+    Snapshot {
+        version: snapshot.version.as_ref().map(version).unwrap_or_default(),
+        revision: snapshot.revision,
+        table: Table::new(rules, &backends),
+        backends,
+        fleet: Arc::new(fleet),
+        routing: routing(snapshot),
+        places,
+        salt: salt(&snapshot.salt),
     }
 }
 

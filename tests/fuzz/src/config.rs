@@ -64,9 +64,12 @@ fn serve(mut snapshot: v1::Snapshot, alone: bool) {
         snapshot.backends.iter().flat_map(|backend| backend.models.iter().map(|model| model.name.as_str()));
     for name in names.chain(models).chain(["", "m"]) {
         for dialect in Dialect::ALL {
-            for candidate in
-                parsed.table.candidates(name, dialect).into_iter().flat_map(|found| found.candidates)
-            {
+            let mut found = match parsed.table.candidates(name, dialect) {
+                Ok(found) => found,
+                Err(_) => continue,
+            };
+            found.prefer(found.draw(name.len() as u64));
+            for candidate in found.candidates {
                 let speaks = candidate.backend.dialects.contains(&dialect);
                 assert!(speaks, "{name} goes to a server of another dialect");
             }
