@@ -26,7 +26,7 @@ use crate::{
     plan::{self, check::check},
     probe::watch::{Pace, Sights},
     publish::{
-        Publisher,
+        self, Publisher,
         follow::{FollowService, appoint},
     },
     store::{EngineFault, Identity, Store, disk::Disk, finding},
@@ -183,6 +183,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(finding::keep(Arc::clone(&store), findings));
     let planner = keep_planning(store.watch(), Arc::clone(&sights), Arc::clone(&publisher));
     tasks.spawn(until(stop.clone(), planner));
+    let loads = publish::load::run(Arc::clone(&sights), Arc::clone(&publisher));
+    tasks.spawn(until(stop.clone(), loads));
     tasks.spawn(until(stop.clone(), keep_watch(Arc::clone(&store), Arc::clone(&publisher), fail)));
 
     let api =

@@ -32,6 +32,8 @@ pub struct Sort {
     slots: fn(&Answers) -> u32,
     /// Tokens that its prompt cache holds, as it tells; 0: it does not.
     cache_tokens: fn(&Answers) -> u32,
+    /// Requests that it has at work or waiting, of whomever; `None`: it does not tell.
+    requests: fn(&Answers) -> Option<u32>,
     /// Its version; may be empty.
     version: fn(&Answers) -> String,
     /// Whether an answer to an empty request shows that the dialect exists there.

@@ -1,6 +1,7 @@
 //! The current snapshot and those who follow it. Only differences are sent.
 
 pub mod follow;
+pub mod load;
 mod render;
 
 use std::{
@@ -141,6 +142,16 @@ impl Publisher {
             }
             sent.is_ok()
         });
+    }
+
+    /// Sends all followers what concerns no version. Who takes no more now misses it: the next says it anew.
+    fn tell(&self, message: &FollowDown) {
+        for follower in self.state().followers.values().filter(|follower| follower.at > 0) {
+            // Room is left for what must not be missed.
+            if follower.sender.capacity() > FOLLOWER_WAITING_MAX / 2 {
+                drop(follower.sender.try_send(Ok(message.clone())));
+            }
+        }
     }
 
     /// Lets a follower in. It is sent the whole snapshot as soon as there is one.

@@ -97,6 +97,7 @@ impl Ledger {
                 }
                 None => self.finish(*ticket, Outcome::Unsent),
             },
+            Event::Told { .. } => {}
             Event::Observe { backend, idle } => {
                 self.cooling.retain(|(cooling, _, _)| !(idle & (cooling == backend)));
             }

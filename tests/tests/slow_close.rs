@@ -134,7 +134,16 @@ async fn run(server: &Server, url: &str, load: Load) {
     let row =
         |name, url: &str| rig::backend(name, url, v1::Kind::Llamacpp, slots, &["m"], &[Dialect::OpenaiChat]);
     let first = v1::SnapshotBackend { priority: 10, ..row("llama", url) };
-    let plane = Plane::start(&rig::snapshot(vec![first, row("other", &other.1)]), |_| {}).await;
+    // strictly by priority: many prompts at once would be worth the other server's time
+    let route = v1::Route {
+        name: "strict".to_owned(),
+        r#match: Some(v1::route::Match::Exact("m".to_owned())),
+        targets: vec![v1::Target { model: "m".to_owned(), ..v1::Target::default() }],
+        policy: v1::Policy::Priority as i32,
+        ..v1::Route::default()
+    };
+    let rows = rig::snapshot(vec![first, row("other", &other.1)]);
+    let plane = Plane::start(&v1::Snapshot { routes: vec![route], ..rows }, |_| {}).await;
     let addr = plane.url.trim_start_matches("http://").to_owned();
     let clients = (0..load.clients).map(|client| {
         let addr = addr.clone();

@@ -56,6 +56,8 @@ pub struct Observed {
     pub slots: u32,
     /// Tokens that its prompt cache holds, as it tells; 0: it does not.
     pub cache_tokens: u32,
+    /// Requests that it had at work or waiting at the last probe; `None`: it does not tell.
+    pub requests: Option<u32>,
     /// The server's version, may be empty.
     pub version: String,
     /// Milliseconds since the Unix epoch; 0: never.
@@ -79,7 +81,7 @@ impl Observed {
         }
     }
 
-    /// Whether both are equal save for when and how fast they were seen.
+    /// Whether both are equal save for when and how fast they were seen, and how busy.
     #[must_use]
     pub fn same(&self, other: &Observed) -> bool {
         self.health == other.health

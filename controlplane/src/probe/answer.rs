@@ -43,8 +43,10 @@ pub enum Question {
     OllamaPs,
     /// vLLM's version.
     Version,
-    /// Metrics, of which vLLM's cache is read.
+    /// Metrics, of which vLLM's cache and load are read.
     Metrics,
+    /// llama.cpp's slots.
+    Slots,
     /// Whether a dialect exists: an empty request to it.
     Empty(Dialect),
     /// What Ollama knows of one model.
@@ -97,6 +99,7 @@ impl Question {
             Question::OllamaPs => "/api/ps",
             Question::Version => "/version",
             Question::Metrics => "/metrics",
+            Question::Slots => "/slots",
             Question::Empty(Dialect::OpenaiChat) => "/v1/chat/completions",
             Question::Empty(Dialect::OpenaiResponses) => "/v1/responses",
             Question::Empty(Dialect::OpenaiCompletions) => "/v1/completions",
@@ -122,7 +125,7 @@ impl Question {
     #[must_use]
     pub fn read(&self, status: u16, server: &str, body: &[u8]) -> Answer {
         match self {
-            Question::Metrics => Answer::metrics(status, server, body, vllm::CACHE_CONFIG),
+            Question::Metrics => Answer::metrics(status, server, body, &vllm::READ),
             _ => Answer::new(status, server, body),
         }
     }
@@ -181,9 +184,10 @@ impl Answer {
 
     /// From a page of metrics: only the lines that begin so are kept.
     #[must_use]
-    pub fn metrics(status: u16, server: &str, body: &[u8], begin: &str) -> Self {
+    pub fn metrics(status: u16, server: &str, body: &[u8], begin: &[&str]) -> Self {
         let text = String::from_utf8_lossy(body);
-        let lines = text.lines().filter(|line| line.starts_with(begin) && line.len() <= Self::LINE_BYTES_MAX);
+        let read = |line: &&str| begin.iter().any(|begin| line.starts_with(begin));
+        let lines = text.lines().filter(read).filter(|line| line.len() <= Self::LINE_BYTES_MAX);
         let text = lines.take(Self::LINES_MAX).flat_map(|line| [line, "\n"]).collect();
         Answer { status, server: server.to_owned(), json: None, text }
     }

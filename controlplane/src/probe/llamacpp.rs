@@ -12,11 +12,12 @@ use crate::model::{Kind, Model};
 
 pub static SORT: Sort = Sort {
     kind: Kind::Llamacpp,
-    cheap: &[Question::Models, Question::Props],
+    cheap: &[Question::Models, Question::Props, Question::Slots],
     recognise,
     models,
     slots,
     cache_tokens: |_| 0,
+    requests,
     version,
     speaks,
     own: None,
@@ -85,6 +86,13 @@ fn capabilities(answers: &Answers, name: &str, single: bool) -> Vec<String> {
 fn slots(answers: &Answers) -> u32 {
     let props = answers.json(&Question::Props);
     openai::tokens(props.and_then(|props| props.get("total_slots"))).unwrap_or(0)
+}
+
+/// Of a server with one model; one that waits for a slot shows nowhere.
+fn requests(answers: &Answers) -> Option<u32> {
+    let slots = answers.json(&Question::Slots)?.as_array()?;
+    let busy = slots.iter().filter(|slot| slot.get("is_processing").and_then(Value::as_bool) == Some(true));
+    u32::try_from(busy.count()).ok().filter(|_| !slots.is_empty())
 }
 
 fn version(answers: &Answers) -> String {

@@ -17,6 +17,7 @@ pub static SORT: Sort = Sort {
     models,
     slots: |_| 0,
     cache_tokens: |_| 0,
+    requests: |_| None,
     version: |answers| version(answers).unwrap_or_default().to_owned(),
     speaks,
     own: Some(Dialect::Ollama),

@@ -16,6 +16,7 @@ pub static SORT: Sort = Sort {
     models,
     slots: |_| 0,
     cache_tokens: |_| 0,
+    requests: |_| None,
     version: |_| String::new(),
     speaks,
     own: None,

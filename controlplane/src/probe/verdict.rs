@@ -31,6 +31,8 @@ pub struct Finding {
     pub slots: u32,
     /// Tokens that its prompt cache holds, as it tells; 0: it does not.
     pub cache_tokens: u32,
+    /// Requests that it has at work or waiting; `None`: it does not tell.
+    pub requests: Option<u32>,
     /// Its version; may be empty.
     pub version: String,
 }
@@ -105,7 +107,11 @@ pub fn refresh(backend: &Backend, before: &Finding, answers: &Answers) -> Result
         dialects: before.dialects.clone(),
         models: tidy(models),
         slots: (sort.slots)(answers),
-        cache_tokens: before.cache_tokens,
+        cache_tokens: match (sort.cache_tokens)(answers) {
+            0 => before.cache_tokens,
+            told => told,
+        },
+        requests: (sort.requests)(answers),
         version: if version.is_empty() { before.version.clone() } else { cut(&version) },
     })
 }
@@ -170,7 +176,8 @@ fn read(backend: &Backend, sort: &Sort, answers: &Answers) -> Result<Finding, St
     }
     let (slots, version) = ((sort.slots)(answers), cut(&(sort.version)(answers)));
     let cache_tokens = (sort.cache_tokens)(answers);
-    Ok(Finding { kind: sort.kind, dialects, models: tidy(models), slots, cache_tokens, version })
+    let requests = (sort.requests)(answers);
+    Ok(Finding { kind: sort.kind, dialects, models: tidy(models), slots, cache_tokens, requests, version })
 }
 
 /// Models in order of name, each once, within bounds: what a server says is not trusted to be small.

@@ -11,15 +11,20 @@ use super::{
 use crate::model::{Kind, Model};
 
 /// The metric whose labels describe the prompt cache.
-pub const CACHE_CONFIG: &str = "vllm:cache_config_info{";
+const CACHE_CONFIG: &str = "vllm:cache_config_info{";
+const RUNNING: &str = "vllm:num_requests_running{";
+const WAITING: &str = "vllm:num_requests_waiting{";
+/// How the lines of its metrics begin that are read.
+pub const READ: [&str; 3] = [CACHE_CONFIG, RUNNING, WAITING];
 
 pub static SORT: Sort = Sort {
     kind: Kind::Vllm,
-    cheap: &[Question::Models],
+    cheap: &[Question::Models, Question::Metrics],
     recognise,
     models,
     slots: |_| 0,
     cache_tokens,
+    requests,
     version: |answers| version(answers).unwrap_or_default().to_owned(),
     speaks,
     own: None,
@@ -50,6 +55,14 @@ fn cache_tokens(answers: &Answers) -> u32 {
     };
     let tokens = label("num_gpu_blocks").zip(label("block_size")).and_then(|(n, size)| n.checked_mul(size));
     tokens.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(0)
+}
+
+/// Over all its engines.
+fn requests(answers: &Answers) -> Option<u32> {
+    let text = &answers.get(&Question::Metrics)?.text;
+    let told = text.lines().filter(|line| line.starts_with(RUNNING) || line.starts_with(WAITING));
+    let counts = told.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    counts.reduce(|sum, count| Some(sum? + count?))?.map(|sum| sum as u32)
 }
 
 fn models(answers: &Answers) -> Result<Vec<Model>, String> {

@@ -153,7 +153,7 @@ impl One {
                 let loaded = now.models.iter().filter(|model| model.resident).count();
                 now.loaded_most = now.loaded_most.max(u32::try_from(loaded).unwrap_or(u32::MAX));
                 (now.slots, now.version) = (finding.slots, finding.version.clone());
-                now.cache_tokens = finding.cache_tokens;
+                (now.cache_tokens, now.requests) = (finding.cache_tokens, finding.requests);
                 now.probe_rtt_us = rtt_us;
                 self.known = Some(finding);
                 self.keep(&now);
@@ -163,7 +163,7 @@ impl One {
                 self.known = None;
             }
             // One bad probe among good ones changes nothing yet.
-            Err(_) => {}
+            Err(_) => now.requests = None,
         }
         self.note(&before, now);
     }

@@ -95,7 +95,7 @@ impl Follower {
     pub async fn snapshot(&mut self) -> v1::Snapshot {
         match self.next().await {
             follow_down::Message::Snapshot(snapshot) => snapshot,
-            follow_down::Message::Health(change) => panic!("a health change: {change:?}"),
+            other => panic!("no snapshot: {other:?}"),
         }
     }
 

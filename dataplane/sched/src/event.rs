@@ -162,6 +162,16 @@ pub enum Event {
         /// It runs nothing of what was cut off: its cooling slots are free.
         idle: bool,
     },
+    /// A server said how many requests it has, at work or waiting, of whomever. What others have there counts as load for
+    /// `TOLD_AGE_MAX`.
+    Told {
+        /// Which one.
+        backend: BackendId,
+        /// How many.
+        requests: u32,
+        /// How long ago.
+        age: Span,
+    },
     /// A new picture of the fleet, in force at once.
     Adopt(Arc<Fleet>),
     /// As `Adopt`, with new candidates for tickets: from now on they are those of the arrival. What runs is not touched;

@@ -46,6 +46,7 @@ pub use policy::{Policy, Tuning};
 pub use recent::LONG_TOKENS;
 pub use retry::{RETRIES_MAX, RETRIES_PER_SECOND, RETRY_PERCENT, TRIES_MAX, UNREACHED_WAIT_MAX};
 pub use returns::End;
+pub use room::TOLD_AGE_MAX;
 pub use scheduler::Scheduler;
 pub use time::{Moment, Span};
 pub use view::{BackendView, Breaker, BreakerState, Cause, Outlook, View};

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::breaker::Switch;
 use crate::memory::Memory;
 use crate::pace::Pace;
-use crate::{Backend, Health, ModelId, Moment, SLOTS_MAX, SlotId, TicketId};
+use crate::{Backend, Health, ModelId, Moment, SLOTS_MAX, SlotId, Span, TicketId};
 
 /// A new time to the first token weighs so much.
 const FIRST_TOKEN_WEIGHT: f64 = 0.2;
+
+/// What a server told of its load counts for so long.
+pub const TOLD_AGE_MAX: Span = Span::from_secs(15);
 
 /// One backend's slots. It outlives the backend's place in the fleet until the last slot is back.
 pub(crate) struct Room {
@@ -31,6 +34,10 @@ pub(crate) struct Room {
     pub(crate) turn: u64,
     /// Seconds to the first token, as a moving average; zero until one came.
     pub(crate) first_token: f64,
+    /// The most slots that were in use here since the server last told of its load, and in the time before that.
+    peaks: [u32; 2],
+    /// How many requests of others it had then, and when.
+    others: (u32, Moment),
     /// What runs here.
     pub(crate) runs: Vec<TicketId>,
     pub(crate) memory: Memory,
@@ -52,6 +59,8 @@ impl Room {
             fresh: 0,
             turn: 0,
             first_token: 0.0,
+            peaks: [0; 2],
+            others: (0, Moment::default()),
             runs: Vec::new(),
             memory: Memory::default(),
         }
@@ -92,6 +101,19 @@ impl Room {
         self.free() > 0 && self.backend.models_max.is_none_or(|most| self.memory.takes(model, most as usize))
     }
 
+    /// The server had so many requests then. Of which ours are is not known to the moment, so only what is more than ours
+    /// ever were since the report before the last is others'.
+    pub(crate) fn told(&mut self, requests: u32, at: Moment) {
+        self.others = (requests.saturating_sub(self.peaks[0].max(self.peaks[1])), at);
+        self.peaks = [self.busy + self.cooling(), self.peaks[0]];
+    }
+
+    /// Requests of others that the server has, as far as it told lately.
+    pub(crate) fn others(&self, now: Moment) -> u32 {
+        let (others, at) = self.others;
+        if now.since(at) <= TOLD_AGE_MAX { others } else { 0 }
+    }
+
     /// How many slots nobody holds.
     pub(crate) fn vacant(&self) -> u32 {
         self.slots().saturating_sub(self.busy + self.cooling())
@@ -121,6 +143,7 @@ impl Room {
     /// The lowest free slot: with one free below the limit, it lies below the limit too.
     pub(crate) fn take(&mut self) -> SlotId {
         self.busy += 1;
+        self.peaks[0] = self.peaks[0].max(self.busy + self.cooling());
         self.back.pop_first().unwrap_or_else(|| {
             self.fresh += 1;
             SlotId(self.fresh - 1)

@@ -78,6 +78,7 @@ impl Scheduler {
                     freed.insert(backend);
                 }
             }
+            Event::Told { backend, requests, age } => self.slots.told(backend, requests, age, self.now),
             Event::Adopt(fleet) => freed.extend(self.adopt(fleet, Vec::new(), out)),
             Event::Reroute { fleet, offers } => freed.extend(self.adopt(fleet, offers, out)),
             Event::Close => self.close(out),
@@ -109,6 +110,7 @@ impl Scheduler {
                 health: room.backend.health,
                 breaker: room.switch.view(self.now),
                 service: room.pace.mean().unwrap_or_default(),
+                others: room.others(self.now),
             };
             (id, view)
         });

@@ -8,7 +8,7 @@ use crate::queue::Ticket;
 use crate::room::Room;
 use crate::{
     BREAKER_REST_MAX, BackendId, CANDIDATES_MAX, Candidate, Cause, Fault, Fleet, LIMITED_REST_MIN,
-    LONG_TOKENS, ModelId, Moment, Outcome, Policy, SlotId, TicketId, Usage,
+    LONG_TOKENS, ModelId, Moment, Outcome, Policy, SlotId, Span, TicketId, Usage,
 };
 
 pub(crate) struct Run {
@@ -153,6 +153,13 @@ impl Slots {
             for candidate in arrival.candidates.iter().take(CANDIDATES_MAX) {
                 self.known.recent.touch(candidate.backend, &arrival.prompt);
             }
+        }
+    }
+
+    /// A server said how many requests it has.
+    pub(crate) fn told(&mut self, backend: BackendId, requests: u32, age: Span, now: Moment) {
+        if let Some(room) = self.rooms.get_mut(&backend) {
+            room.told(requests, Moment(now.0.saturating_sub(age.0)));
         }
     }
 

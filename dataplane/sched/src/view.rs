@@ -44,6 +44,8 @@ pub struct BackendView {
     pub breaker: Breaker,
     /// How long a request holds a slot, as a moving average; zero until one did.
     pub service: Span,
+    /// Requests of others that the server told of lately.
+    pub others: u32,
 }
 
 /// A breaker at one moment.

@@ -199,10 +199,22 @@ impl Weigher<'_> {
             _ => 0.0,
         };
         let load = f64::from(room.busy) / f64::from(room.slots().max(1));
-        let cost = load_secs + alone + share + eviction + interference + LOAD_COST * load;
+        let crowd = self.crowd(room);
+        let cost = crowd + load_secs + alone + share + eviction + interference + LOAD_COST * load;
         let priority = room.backend.priority;
         let favour = self.tuning.priority_step * f64::from(priority);
         Some(Now { candidate, backend: place.0, model: place.1, cost, favour, priority, load })
+    }
+
+    /// Seconds that it would wait at the server itself, which has requests of others: it starts as many as it has slots.
+    fn crowd(&self, room: &Room) -> f64 {
+        let others = room.others(self.now);
+        if others == 0 {
+            return 0.0;
+        }
+        let over = (room.busy + room.cooling() + others + 1).saturating_sub(room.slots()).min(others);
+        let mean = room.pace.mean().unwrap_or(SERVICE_GUESS).secs();
+        f64::from(over) * mean / f64::from(room.slots().max(1))
     }
 
     /// Seconds by which the prefills that run there make this one longer, and how many answers it would slow down.

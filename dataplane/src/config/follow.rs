@@ -8,6 +8,7 @@ use std::{
 };
 
 use proto::v1::{self, follow_client::FollowClient, follow_down, follow_up};
+use sched::{Event, Span};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
@@ -133,7 +134,8 @@ impl Follower {
                 // What was acknowledged is on the disk.
                 version = self.keeper.kept() => send(&up, follow_up::Message::Ack(v1::Ack { version })).await?,
                 message = down.message() => {
-                    let message = message?.and_then(|down| down.message).ok_or(SessionError::Closed)?;
+                    // What a newer control plane says beside this is nothing that must be known.
+                    let Some(message) = message?.ok_or(SessionError::Closed)?.message else { continue };
                     if let Some(refusal) = self.take(message)? {
                         send(&up, follow_up::Message::Nack(refusal)).await?;
                     }
@@ -147,6 +149,10 @@ impl Follower {
         let snapshot = match message {
             follow_down::Message::Snapshot(snapshot) => snapshot,
             follow_down::Message::Health(change) => self.changed(change).ok_or(SessionError::Gap)?,
+            follow_down::Message::EngineLoads(loads) => {
+                self.heard(&loads);
+                return Ok(None);
+            }
         };
         let version = snapshot.version.clone();
         let doubting = std::mem::take(&mut self.parser.doubting);
@@ -165,6 +171,19 @@ impl Follower {
             tracing::error!(fault, "a snapshot is refused; the last good one stays");
         }
         Ok(Some(v1::Nack { version, faults }))
+    }
+
+    /// Passes on how busy servers said that they are.
+    fn heard(&self, loads: &v1::EngineLoads) {
+        let snapshot = self.shared.snapshot.load();
+        for load in &loads.backends {
+            let backend = snapshot.backends.iter().find(|backend| *backend.name == *load.name);
+            if let Some(backend) = backend {
+                let age = Span::from_millis(u64::from(load.age_ms));
+                let event = Event::Told { backend: backend.id, requests: load.requests, age };
+                self.shared.dispatch.tell(event);
+            }
+        }
     }
 
     /// The current snapshot with new health.

@@ -65,6 +65,7 @@ async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
                 "slots": row.map(|row| row.slots),
                 "busy": row.map(|row| row.busy),
                 "cooling": row.map(|row| row.cooling),
+                "others": row.map(|row| row.others),
                 "breaker": row.map(|row| words::state(&row.breaker)),
                 "failed": row.filter(|row| row.breaker.cause.is_some()).map(|row| words::cause(&row.breaker)),
                 "resting": row.map(|row| words::resting(&row.breaker)),

@@ -31,6 +31,7 @@ pub(super) fn holds(ledger: &Ledger, step: &Step) -> Result<(), String> {
             breaker: ledger.health().get(&id).map_or_else(Breaker::default, |health| health.view(now)),
             // an average of the core's own
             service: said.map(|said| said.service).unwrap_or_default(),
+            others: 0,
         };
         ensure(said == Some(&expected), || format!("{id:?}: {said:?} and not {expected:?}"))?;
     }

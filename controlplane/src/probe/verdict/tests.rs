@@ -39,6 +39,8 @@ enum Expect {
         slots: u32,
         #[serde(default)]
         cache_tokens: u32,
+        #[serde(default)]
+        requests: Option<u32>,
         version: String,
         #[serde(default)]
         further: Option<Vec<String>>,
@@ -141,14 +143,19 @@ fn recorded() {
         let known: Vec<String> = Question::all().iter().map(Question::label).collect();
         for label in case.answers.keys() {
             assert!(
-                known.contains(label) || label.starts_with("POST /api/show") || label == "GET /metrics",
+                known.contains(label)
+                    || label.starts_with("POST /api/show")
+                    || ["GET /metrics", "GET /slots"].contains(&label.as_str()),
                 "{name}: {label} is never asked"
             );
         }
         let (verdict, _, asked) = identified(&case);
         match (&case.expect, &verdict.finding) {
             (Expect::Nothing { reason }, Err(why)) => assert!(why.contains(reason), "{name}: {why}"),
-            (Expect::Found { kind, dialects, models, slots, cache_tokens, version, further }, Ok(found)) => {
+            (
+                Expect::Found { kind, dialects, models, slots, cache_tokens, requests, version, further },
+                Ok(found),
+            ) => {
                 let names: Vec<_> = found.dialects.iter().map(|dialect| dialect.name()).collect();
                 assert_eq!(
                     (&found.kind, names),
@@ -156,8 +163,12 @@ fn recorded() {
                     "{name}"
                 );
                 assert_eq!(found.models.iter().map(told).collect::<Vec<_>>(), *models, "{name}");
-                let numbers = (found.slots, found.cache_tokens);
-                assert_eq!((numbers, &found.version), ((*slots, *cache_tokens), version), "{name}");
+                let numbers = (found.slots, found.cache_tokens, found.requests);
+                assert_eq!(
+                    (numbers, &found.version),
+                    ((*slots, *cache_tokens, *requests), version),
+                    "{name}"
+                );
                 if let Some(further) = further {
                     assert_eq!(&asked, further, "{name}");
                 }
@@ -174,7 +185,7 @@ fn a_cheap_check_of_the_same_server_shows_no_change() {
         let (Verdict { finding: Ok(found), .. }, ..) = identified(&case) else { continue };
         let answers = case.answers(cheap(found.kind));
         let now = refresh(&case.backend(), &found, &answers).unwrap_or_else(|why| panic!("{name}: {why}"));
-        assert_eq!(now, found, "{name}");
+        assert_eq!(Finding { requests: found.requests, ..now.clone() }, found, "{name}");
         assert!(!changed(&found, &now), "{name}");
         let dead = Answers(cheap(found.kind).iter().map(|q| (q.clone(), Err(Failure::Late(7)))).collect());
         assert_eq!(
@@ -182,6 +193,16 @@ fn a_cheap_check_of_the_same_server_shows_no_change() {
             Err("no answer within 7 ms".to_owned()),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn a_cheap_check_tells_how_busy_it_is() {
+    for (case, requests) in [("llamacpp", Some(1)), ("vllm", Some(3)), ("ollama", None)] {
+        let (_, case) = cases().into_iter().find(|(name, _)| name == case).unwrap();
+        let found = identified(&case).0.finding.unwrap();
+        let now = refresh(&case.backend(), &found, &case.answers(cheap(found.kind))).unwrap();
+        assert_eq!(now.requests, requests, "{:?}", found.kind);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,unknown,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab/c tokens 50 until 100` (c in reserve), `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
+//! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `told a 3 [AGE]`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
 //! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`.
 
 use std::collections::BTreeMap;
@@ -132,6 +132,11 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
         "cancel" => Event::Cancel { ticket: TicketId(number(&mut words)) },
         "idle" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: true },
         "busy" => Event::Observe { backend: backend_id(words.next().unwrap()), idle: false },
+        "told" => Event::Told {
+            backend: backend_id(words.next().unwrap()),
+            requests: number(&mut words) as u32,
+            age: words.next().map_or(Span::ZERO, |age| Span::from_millis(age.parse().unwrap())),
+        },
         "adopt" => Event::Adopt(Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" ")))),
         "reroute" => {
             let ticket = TicketId(number(&mut words));
