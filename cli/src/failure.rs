@@ -39,6 +39,12 @@ pub enum Failure {
     /// The control plane answers but cannot do it now.
     #[error("the control plane cannot do it now: {0}")]
     Unavailable(String),
+    /// A data plane could not be asked.
+    #[error("data plane {name} cannot be asked at {host}: {reason}")]
+    NoPlane { name: String, host: String, reason: String },
+    /// No data plane knows the request.
+    #[error("no data plane knows request {id}")]
+    Unknown { id: String },
     /// The change is made, but what was waited for did not come.
     #[error("backend {name} is added but {but}")]
     Waited { name: String, but: String },
@@ -71,11 +77,12 @@ impl Failure {
         match self {
             Failure::Failed(_) => 1,
             Failure::Input(_) => 2,
-            Failure::NotFound(_) => 3,
+            Failure::NotFound(_) | Failure::Unknown { .. } => 3,
             Failure::Conflict(_) | Failure::Exists(_) | Failure::InUse { .. } => 4,
             Failure::Unreachable { .. }
             | Failure::NoApi { .. }
             | Failure::Late { .. }
+            | Failure::NoPlane { .. }
             | Failure::Unavailable(_) => 5,
             Failure::Waited { .. } => 6,
         }
@@ -104,6 +111,12 @@ impl Failure {
             }
             Failure::NoApi { .. } => "it usually listens on :8801; name it by --control or LLMB_CONTROL",
             Failure::Late { .. } => "allow it more by --timeout, or look at the log of the control plane",
+            Failure::NoPlane { .. } => {
+                "it must be reachable from here: run this beside it, or name another address by --admin"
+            }
+            Failure::Unknown { .. } => {
+                "each keeps its latest 1,024, in memory; the id is what x-llmb-request-id said in the answer"
+            }
             Failure::Unavailable(_) => "repeat it later; the log of the control plane says more",
             Failure::Waited { name, .. } => {
                 let name = render::plain(name);

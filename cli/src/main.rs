@@ -1,5 +1,6 @@
 //! `llmctl`: starts the balancer, shows it, changes it.
 
+mod admin;
 mod apply;
 mod args;
 mod backend;
@@ -7,6 +8,7 @@ mod client;
 mod config;
 mod demo;
 mod discover;
+mod explain;
 mod failure;
 mod greet;
 mod models;
@@ -15,8 +17,10 @@ mod out;
 #[cfg(test)]
 mod readme;
 mod render;
+mod replay;
 mod route;
 mod status;
+mod tail;
 mod time;
 mod typed;
 mod up;
@@ -59,6 +63,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Models => models::run(&Client::connect(global).await?, output).await,
         Command::Status => status::run(&Client::connect(global).await?, output).await,
         Command::Export => apply::export(&Client::connect(global).await?, output).await,
+        Command::Explain(explain) => explain::run(global, explain).await,
+        Command::Tail(tail) => tail::run(global, tail).await,
+        Command::Replay(replay) => replay::run(global, &replay),
         Command::Apply(apply) => apply::run(&Client::connect(global).await?, output, apply).await,
     }
 }

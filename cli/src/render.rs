@@ -1,6 +1,8 @@
 //! Resources as text for people: pure, from proto to lines.
 
 pub mod change;
+pub mod explain;
+pub mod replay;
 pub mod status;
 
 use comfy_table::{Table, presets};

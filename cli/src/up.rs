@@ -118,6 +118,7 @@ impl Planes {
             state_dir,
             queue_wait: up.queue_wait,
             trust_control: true,
+            tape: up.tape.clone(),
             ..data::Settings::default()
         };
         match data::start(settings).await {

@@ -52,6 +52,8 @@ pub struct Plane {
     pub incarnation: String,
     /// Where it serves clients.
     pub serves: String,
+    /// Where it answers for itself.
+    pub admin: String,
     /// The stream that it follows by; `None`: not connected.
     pub stream: Option<u64>,
     /// The last version that it acknowledged.
@@ -64,6 +66,17 @@ pub struct Plane {
     pub seen_at_ms: u64,
     /// Last heard of, on the caller's own clock.
     seen: Duration,
+}
+
+/// What a data plane says of itself when it begins to follow.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hello<'a> {
+    /// Drawn at each start of its process.
+    pub incarnation: &'a str,
+    /// Where it serves clients.
+    pub serves: &'a str,
+    /// Where it answers for itself.
+    pub admin: &'a str,
 }
 
 /// All data planes. Times are since the start of the control plane.
@@ -93,14 +106,7 @@ impl Fleet {
     }
 
     /// A data plane follows by a stream; an older stream of it, if there is one, must end.
-    pub fn hello(
-        &mut self,
-        now: Duration,
-        id: &str,
-        stream: u64,
-        incarnation: &str,
-        serves: &str,
-    ) -> Option<u64> {
+    pub fn hello(&mut self, now: Duration, id: &str, stream: u64, hello: Hello<'_>) -> Option<u64> {
         if !self.planes.contains_key(id) && self.planes.len() >= PLANES_MAX {
             let gone = self.planes.iter().filter(|(_, plane)| plane.stream.is_none());
             if let Some(oldest) = gone.min_by_key(|(_, plane)| plane.seen).map(|(id, _)| id.clone()) {
@@ -109,8 +115,9 @@ impl Fleet {
         }
         let plane = self.planes.entry(id.to_owned()).or_default();
         let older = plane.stream.replace(stream);
-        plane.incarnation = incarnation.to_owned();
-        plane.serves = serves.to_owned();
+        plane.incarnation = hello.incarnation.to_owned();
+        plane.serves = hello.serves.to_owned();
+        plane.admin = hello.admin.to_owned();
         plane.seen = now;
         plane.load = None;
         older
@@ -171,26 +178,30 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn hello<'a>(incarnation: &'a str, serves: &'a str) -> Hello<'a> {
+        Hello { incarnation, serves, admin: "" }
+    }
+
     #[test]
     fn the_first_is_owner_the_second_spare() {
         let mut fleet = Fleet::new("");
         assert_eq!(fleet.successor(s(0)), None);
-        fleet.hello(s(0), "a", 1, "i", "h:1");
+        fleet.hello(s(0), "a", 1, hello("i", "h:1"));
         assert_eq!(fleet.successor(s(0)), Some("a"));
         fleet.set_owner("a");
-        fleet.hello(s(1), "b", 2, "i", "h:2");
+        fleet.hello(s(1), "b", 2, hello("i", "h:2"));
         assert_eq!(fleet.successor(s(1000)), None, "the owner is connected");
         fleet.gone(s(1000), "a", 1);
         assert_eq!(fleet.successor(s(1059)), None, "not gone for long enough");
         assert_eq!(fleet.successor(s(1060)), Some("b"));
-        fleet.hello(s(1060), "a", 3, "i", "h:1");
+        fleet.hello(s(1060), "a", 3, hello("i", "h:1"));
         assert_eq!(fleet.successor(s(1060)), None, "it came back in time");
     }
 
     #[test]
     fn a_restart_gives_the_remembered_owner_its_time() {
         let mut fleet = Fleet::new("a");
-        fleet.hello(s(1), "b", 1, "i", "h:2");
+        fleet.hello(s(1), "b", 1, hello("i", "h:2"));
         assert_eq!(fleet.successor(s(59)), None);
         assert_eq!(fleet.successor(s(60)), Some("b"));
     }
@@ -198,8 +209,8 @@ mod tests {
     #[test]
     fn a_newer_stream_replaces_the_older() {
         let mut fleet = Fleet::new("");
-        assert_eq!(fleet.hello(s(0), "a", 1, "i", ""), None);
-        assert_eq!(fleet.hello(s(1), "a", 2, "j", ""), Some(1));
+        assert_eq!(fleet.hello(s(0), "a", 1, hello("i", "")), None);
+        assert_eq!(fleet.hello(s(1), "a", 2, hello("j", "")), Some(1));
         assert!(fleet.heard(s(2), 2, "a", 1).is_none(), "the old stream says nothing any more");
         fleet.gone(s(2), "a", 1);
         assert!(fleet.heard(s(3), 3, "a", 2).is_some(), "the end of the old stream does not end the new");
@@ -209,12 +220,12 @@ mod tests {
     fn bounded() {
         let mut fleet = Fleet::new("");
         for n in 0..PLANES_MAX as u64 {
-            fleet.hello(s(n), &format!("p{n}"), n, "", "");
+            fleet.hello(s(n), &format!("p{n}"), n, hello("", ""));
         }
         assert!(!fleet.has_room("new"));
         fleet.gone(s(999), "p7", 7);
         assert!(fleet.has_room("new"));
-        fleet.hello(s(999), "new", 1000, "", "");
+        fleet.hello(s(999), "new", 1000, hello("", ""));
         assert_eq!(fleet.planes().count(), PLANES_MAX);
         assert!(fleet.planes().all(|(id, _)| id != "p7"));
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
 use crate::{
-    fleet::{Fleet, Version},
+    fleet::{Fleet, Hello, Version},
     model::{Health, Name},
     plan::Picture,
     store::Identity,
@@ -155,7 +155,7 @@ impl Publisher {
     }
 
     /// Lets a follower in. It is sent the whole snapshot as soon as there is one.
-    fn join(&self, plane: &str, incarnation: &str, serves: &str) -> Result<Joined, Status> {
+    fn join(&self, plane: &str, hello: Hello<'_>) -> Result<Joined, Status> {
         let mut state = self.state();
         if !state.fleet.has_room(plane) {
             return Err(Status::resource_exhausted("too many data planes follow"));
@@ -164,7 +164,7 @@ impl Publisher {
         let ended = CancellationToken::new();
         state.streams += 1;
         let stream = state.streams;
-        let older = state.fleet.hello(self.now(), plane, stream, incarnation, serves);
+        let older = state.fleet.hello(self.now(), plane, stream, hello);
         if let Some(older) = older.and_then(|older| state.followers.remove(&older)) {
             let why = Status::aborted("a newer stream of the same data plane took over");
             // It may take no more; then it just ends.

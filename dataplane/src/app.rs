@@ -11,6 +11,8 @@ use std::{
 };
 
 use proto::v1;
+use sched::Fleet;
+use tape::Recorder;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
@@ -24,6 +26,9 @@ pub use crate::serve::{TlsError, TlsFiles};
 
 /// As `Settings::doubt_after`: longer than a control plane needs to start and to look at every server.
 const DOUBT_AFTER: Duration = Duration::from_secs(15);
+
+/// The end of the tape has this long to reach the disk.
+const TAPE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a data plane is set up.
 #[derive(Debug, Clone)]
@@ -66,6 +71,10 @@ pub struct Settings {
     pub doubt_after: Duration,
     /// The control plane runs in this process: its store is accepted whatever its lineage.
     pub trust_control: bool,
+    /// Where everything that the scheduling core is told and says is recorded; none: nowhere.
+    pub tape: Option<PathBuf>,
+    /// The tape ends before it has more bytes.
+    pub tape_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -90,6 +99,8 @@ impl Default for Settings {
             grace: Duration::from_secs(30),
             doubt_after: DOUBT_AFTER,
             trust_control: false,
+            tape: None,
+            tape_bytes_max: tape::BYTES_MAX,
         }
     }
 }
@@ -132,6 +143,14 @@ pub enum StartError {
     /// Certificate or key cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// The tape cannot be written.
+    #[error("the tape {path} cannot be written: {source}")]
+    Tape {
+        /// Which.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
     /// An address cannot be bound.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
@@ -192,6 +211,12 @@ impl Running {
         for task in self.tasks {
             task.abort();
         }
+        let Some(tape) = self.shared.dispatch.untape() else { return };
+        match tokio::time::timeout(TAPE_WITHIN, tokio::task::spawn_blocking(|| tape.close())).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the tape is not whole"),
+            Ok(Err(_)) | Err(_) => tracing::error!("the tape is not whole: its writer does not end"),
+        }
     }
 }
 
@@ -213,7 +238,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let mut parser = Parser::new(settings.queue_max, alone);
     let kept = folder.join("snapshot.json");
     let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
-    let dispatch = Dispatch::new(random(), snapshot.fleet.clone());
+    let dispatch = dispatch(&settings, &snapshot)?;
     let bounds = Limits {
         body_bytes_max: settings.body_bytes_max,
         bodies_bytes_max: settings.bodies_bytes_max.max(settings.body_bytes_max),
@@ -239,7 +264,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (ready, is_ready) = watch::channel(current.is_some());
     let mut tasks = vec![tokio::spawn(async move { dispatch.tick().await })];
     if let Some(control) = settings.control {
-        let hello = hello(plane_id(&folder)?, incarnation, listen);
+        let hello = hello(plane_id(&folder)?, incarnation, (listen, admin));
         let (trust, doubt_after) = (settings.trust_control, settings.doubt_after);
         let lost = Some(tokio::time::Instant::now());
         let (shared, keeper) = (shared.clone(), Keeper::new(kept));
@@ -251,13 +276,24 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     Ok(Running { listen, admin, stop, ready: is_ready, threads, tasks, shared, grace, _lock: lock })
 }
 
-fn hello(plane_id: String, incarnation: String, listen: SocketAddr) -> v1::Hello {
+/// The core, with a tape where one is wanted.
+fn dispatch(settings: &Settings, snapshot: &Snapshot) -> Result<Arc<Dispatch>, StartError> {
+    let (seed, fleet) = (random(), snapshot.fleet.clone());
+    let Some(path) = &settings.tape else { return Ok(Dispatch::new(seed, fleet)) };
+    let begun = Recorder::create(path, seed, Fleet::clone(&fleet), settings.tape_bytes_max);
+    let mut tape = begun.map_err(|source| StartError::Tape { path: path.clone(), source })?;
+    tape.name(snapshot.names());
+    Ok(Dispatch::taped(seed, fleet, Some(tape)))
+}
+
+fn hello(plane_id: String, incarnation: String, (listen, admin): (SocketAddr, SocketAddr)) -> v1::Hello {
     v1::Hello {
         plane_id,
         incarnation,
         join: String::new(),
         have: None,
         serves: listen.to_string(),
+        admin: admin.to_string(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

@@ -177,6 +177,11 @@ impl Snapshot {
         }
     }
 
+    /// All backends by number.
+    pub fn names(&self) -> impl Iterator<Item = (BackendId, String)> {
+        self.backends.iter().map(|backend| (backend.id, backend.name.to_string()))
+    }
+
     /// The backend with this id.
     #[must_use]
     pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {

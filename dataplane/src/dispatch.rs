@@ -9,8 +9,9 @@ use std::{
 
 use sched::{
     Arrival, BackendId, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook, Policy,
-    Refusal, Scheduler, SlotId, Span, TicketId, View,
+    Refusal, Scheduler, SlotId, Span, Story, TicketId, View,
 };
+use tape::Recorder;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 mod lease;
 pub mod words;
 
-pub use lease::{Lease, Waiting};
+pub use lease::{Answer, Lease, Waiting};
 
 /// What a started ticket was given.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +37,13 @@ pub struct Grant {
     pub prefill_tps: Option<u32>,
 }
 
-type Verdict = Result<Grant, Refusal>;
+/// What the core says to a ticket.
+#[derive(Debug)]
+struct Verdict {
+    said: Result<Grant, Refusal>,
+    /// What led to it, where anything was weighed.
+    story: Option<Box<Story>>,
+}
 
 /// Who waits to be told.
 struct Waiter {
@@ -102,6 +109,17 @@ struct Core {
     routing: u64,
     wake: Option<Moment>,
     out: Vec<Decision>,
+    tape: Option<Recorder>,
+}
+
+impl Core {
+    /// Tells the core, and the tape what the core was told and said.
+    fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>) {
+        let Some(tape) = &mut self.tape else { return self.scheduler.handle(now, event, out) };
+        let from = out.len();
+        self.scheduler.handle(now, event.clone(), out);
+        tape.step(now, event, &out[from..]);
+    }
 }
 
 /// The one scheduling core of this data plane.
@@ -121,10 +139,22 @@ impl Dispatch {
     /// A core with chance drawn from `seed`.
     #[must_use]
     pub fn new(seed: u64, fleet: Arc<Fleet>) -> Arc<Self> {
-        let scheduler = Scheduler::new(seed, fleet);
-        let core =
-            Core { scheduler, waiting: BTreeMap::new(), next: 0, routing: 0, wake: None, out: Vec::new() };
+        Self::taped(seed, fleet, None)
+    }
+
+    /// As `new`, with a tape that was begun of the same seed and fleet.
+    #[must_use]
+    pub fn taped(seed: u64, fleet: Arc<Fleet>, tape: Option<Recorder>) -> Arc<Self> {
+        let mut scheduler = Scheduler::new(seed, fleet);
+        scheduler.explain(true);
+        let (waiting, out) = (BTreeMap::new(), Vec::new());
+        let core = Core { scheduler, waiting, next: 0, routing: 0, wake: None, out, tape };
         Arc::new(Self { core: Mutex::new(core), clock: Notify::new(), start: Instant::now() })
+    }
+
+    /// The tape, which ends here.
+    pub fn untape(&self) -> Option<Recorder> {
+        self.core().tape.take()
     }
 
     /// A panic inside the core would be a bug there; its state is still the best we have.
@@ -173,6 +203,9 @@ impl Dispatch {
         let mut core = self.core();
         publish();
         let now = self.now();
+        if let Some(tape) = &mut core.tape {
+            tape.name(snapshot.names());
+        }
         let mut offers = Vec::new();
         if core.routing != snapshot.routing {
             core.routing = snapshot.routing;
@@ -202,6 +235,11 @@ impl Dispatch {
     /// How `ticket` stands in the queue; none when it does not wait.
     pub fn outlook(&self, ticket: TicketId) -> Option<Outlook> {
         self.core().scheduler.outlook(ticket)
+    }
+
+    /// How `ticket`, which waits, was looked at so far.
+    pub fn story(&self, ticket: TicketId) -> Option<Story> {
+        self.core().scheduler.story(ticket).cloned()
     }
 
     /// The attempt of `ticket` failed before any content: asks for a slot elsewhere, by other candidates if there are.
@@ -246,12 +284,12 @@ impl Dispatch {
 
     fn run(&self, core: &mut Core, now: Moment, event: Event, own: Option<(TicketId, &mut Option<Verdict>)>) {
         let mut decisions = std::mem::take(&mut core.out);
-        core.scheduler.handle(now, event, &mut decisions);
+        core.handle(now, event, &mut decisions);
         let mut own = own;
         let mut next = 0;
         // A ticket whose client left between decision and delivery gives its slot back, which may start another.
         while let Some(decision) = decisions.get(next) {
-            let (ticket, verdict) = split(decision, &core.scheduler);
+            let (ticket, verdict) = split(decision, &mut core.scheduler);
             next += 1;
             if let Some((mine, slot)) = own.as_mut()
                 && *mine == ticket
@@ -261,7 +299,7 @@ impl Dispatch {
             }
             let delivered = core.waiting.remove(&ticket).is_some_and(|waiter| waiter.tell(verdict));
             if !delivered {
-                core.scheduler.handle(now, Event::Cancel { ticket }, &mut decisions);
+                core.handle(now, Event::Cancel { ticket }, &mut decisions);
             }
         }
         decisions.clear();
@@ -292,12 +330,13 @@ impl Dispatch {
     }
 }
 
-fn split(decision: &Decision, scheduler: &Scheduler) -> (TicketId, Verdict) {
-    match decision {
+fn split(decision: &Decision, scheduler: &mut Scheduler) -> (TicketId, Verdict) {
+    let (ticket, said) = match decision {
         Decision::Start { ticket, candidate, backend, slot } => {
             let (candidate, prefill_tps) = (usize::from(*candidate), scheduler.prefill_tps(*ticket));
             (*ticket, Ok(Grant { candidate, backend: *backend, slot: *slot, prefill_tps }))
         }
         Decision::Refuse { ticket, why } => (*ticket, Err(*why)),
-    }
+    };
+    (ticket, Verdict { said, story: scheduler.take_story(ticket) })
 }

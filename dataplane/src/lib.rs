@@ -5,6 +5,7 @@ pub mod coding;
 pub mod config;
 pub mod deadline;
 pub mod dispatch;
+pub mod journal;
 mod limits;
 mod provider;
 mod relay;

@@ -56,6 +56,9 @@ struct Args {
     /// Seconds that running answers have to end when it is told to stop.
     #[arg(long, env = "LLMB_GRACE", default_value_t = 30)]
     grace: u64,
+    /// Record what the scheduling core is told and decides here, for `llmctl replay`: no prompts, up to 256 MiB.
+    #[arg(long, env = "LLMB_TAPE", value_name = "FILE")]
+    tape: Option<PathBuf>,
 }
 
 fn settings(args: Args) -> Settings {
@@ -74,6 +77,7 @@ fn settings(args: Args) -> Settings {
         body_bytes_max: args.body_mib_max.saturating_mul(1024 * 1024),
         bodies_bytes_max: args.bodies_mib_max.saturating_mul(1024 * 1024),
         grace: Duration::from_secs(args.grace),
+        tape: args.tape,
         ..Settings::default()
     }
 }

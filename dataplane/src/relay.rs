@@ -5,7 +5,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -17,7 +16,8 @@ use wire::{Fault, Framing, Operation, Tap, UsageStrip};
 use crate::{
     deadline::{Name, Passed, Watch},
     dispatch::Lease,
-    serve::{RequestId, Shared},
+    journal::{Ending, Note, Tokens},
+    serve::Shared,
     upstream::{Pool, Wire},
     wake,
 };
@@ -45,10 +45,8 @@ pub struct Passage {
     pub operation: Operation,
     /// How the answer is framed.
     pub framing: Framing,
-    /// For error frames.
-    pub request_id: RequestId,
-    /// When the client's request came.
-    pub arrival: Instant,
+    /// Of the request, with when it came.
+    pub note: Arc<Note>,
     /// The answer's bytes can be read, and it is a success: its end can be judged.
     pub judged: bool,
     /// Takes out the usage chunk that the client did not ask for.
@@ -138,7 +136,8 @@ impl Relay {
             return;
         }
         self.first = true;
-        self.passage.shared.report.first_token(&self.passage.backend, self.passage.arrival);
+        let after = self.passage.note.first_token();
+        self.passage.shared.report.first_token(&self.passage.backend, after);
         // The first token of an answer in one piece is seen with its last, which says nothing about the prompt.
         if let Some(lease) = &self.lease
             && self.passage.framing != Framing::Whole
@@ -193,13 +192,15 @@ impl Relay {
         self.end = Some(Ok(()));
         self.wire = None;
         self.release(outcome);
+        let answered = if outcome == Outcome::Done { Ending::Answered } else { Ending::Failed };
+        self.close(answered, self.passage.status);
         let usage = &self.tap.report().usage;
         let Passage { backend, shared, operation, status, .. } = &self.passage;
         shared.report.usage(backend, usage);
         shared.report.ended(operation.name(), backend, *status);
         tracing::debug!(
-            request_id = %self.passage.request_id, backend = %backend, operation = operation.name(), status,
-            total_ms = self.passage.arrival.elapsed().as_millis() as u64, prompt_tokens = usage.prompt, cached_tokens = usage.cached, output_tokens = usage.output,
+            request_id = %self.passage.note.id(), backend = %backend, operation = operation.name(), status,
+            total_ms = self.passage.note.arrival().elapsed().as_millis() as u64, prompt_tokens = usage.prompt, cached_tokens = usage.cached, output_tokens = usage.output,
             "answered"
         );
     }
@@ -222,9 +223,12 @@ impl Relay {
     fn cut(&mut self, outcome: Outcome, what: String, fault: &Fault) {
         self.wire = None;
         self.release(outcome);
-        let Passage { backend, shared, operation, framing, request_id, .. } = &self.passage;
+        let Passage { backend, shared, operation, framing, note, .. } = &self.passage;
+        let request_id = note.id();
         tracing::warn!(%request_id, backend = %backend, what, "an answer broke off");
-        shared.report.ended(operation.name(), backend, fault.status(operation.dialect()));
+        let status = fault.status(operation.dialect());
+        shared.report.ended(operation.name(), backend, status);
+        self.close(Ending::Cut, status);
         // Helpers that follow an answer by its id want to see that id in its end.
         let answer_id = self.tap.report().id.as_deref().unwrap_or(request_id);
         if *framing == Framing::Lines && self.torn {
@@ -242,6 +246,13 @@ impl Relay {
             }
             _ => Err(Cut { backend: backend.to_string(), what }),
         });
+    }
+
+    /// Notes the end for those who ask or listen.
+    fn close(&self, ending: Ending, status: u16) {
+        let wire::Usage { prompt, cached, output, .. } = self.tap.report().usage;
+        let Passage { shared, note, .. } = &self.passage;
+        shared.journal.close(note, ending, status, Tokens { prompt, cached, output });
     }
 
     fn release(&mut self, outcome: Outcome) {
@@ -320,6 +331,7 @@ impl Drop for Relay {
             self.passage.shared.report.left();
             self.wire = None;
             self.release(Outcome::Aborted);
+            self.close(Ending::Left, self.passage.status);
         }
     }
 }

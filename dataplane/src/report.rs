@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{PoisonError, RwLock, atomic::AtomicU64},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use prometheus_client::{
@@ -135,10 +135,9 @@ impl Report {
         self.at(backend, |meter| meter.queue_seconds.observe(wait.as_secs_f64()));
     }
 
-    /// The first content byte of a request that arrived at `arrival`.
-    pub fn first_token(&self, backend: &str, arrival: Instant) {
-        let elapsed = arrival.elapsed().as_secs_f64();
-        self.at(backend, |meter| meter.ttft_seconds.observe(elapsed));
+    /// The first content byte of a request came so long after its arrival.
+    pub fn first_token(&self, backend: &str, after: Duration) {
+        self.at(backend, |meter| meter.ttft_seconds.observe(after.as_secs_f64()));
     }
 
     /// What a backend reported at the end of an answer.

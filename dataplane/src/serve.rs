@@ -32,6 +32,7 @@ use crate::{
     config::Snapshot,
     deadline::Alarm,
     dispatch::Dispatch,
+    journal::Journal,
     provider,
     report::Report,
     upstream::{Pool, Tls},
@@ -106,6 +107,8 @@ pub struct Shared {
     pub dispatch: Arc<Dispatch>,
     /// Counters.
     pub report: Report,
+    /// Recent requests.
+    pub journal: Journal,
     /// Bounds.
     pub limits: Limits,
     cutting: AtomicBool,
@@ -123,6 +126,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             dispatch,
             report: Report::new(),
+            journal: Journal::default(),
             limits,
             cutting: AtomicBool::new(false),
             budget: Budget::new(limits.bodies_bytes_max),

@@ -219,6 +219,11 @@ impl<C: Core> World<C> {
         }
     }
 
+    /// The core, at the end.
+    pub fn into_core(self) -> C {
+        self.core
+    }
+
     /// What came of it.
     pub fn report(&self) -> Report {
         Report { digest: self.digest.value(), peaks: self.engines.peaks(), ..self.report.clone() }

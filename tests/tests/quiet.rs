@@ -16,6 +16,8 @@ struct House {
     control: Process,
     data: Process,
     added: Process,
+    tail: Process,
+    tape: String,
     control_url: String,
     url: String,
     admin: String,
@@ -29,7 +31,9 @@ impl House {
         let line = control.line("its address", |line| line.contains("control plane runs"));
         let control_url = format!("http://{}", field(&line, "addr"));
         let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let args = [&["--control", &control_url, "--state-dir", state][..], &listen].concat();
+        let tape = format!("{state}/tape");
+        let args =
+            [&["--control", &control_url, "--state-dir", state, "--tape", &tape][..], &listen].concat();
         let data = Process::start("llmb-data", &args, &env);
         let line = data.line("its address", |line| line.contains("data plane serves"));
         let (url, admin) =
@@ -38,11 +42,18 @@ impl House {
         let add = ["backend", "add", "one", &sim.url(), "--credential", "env:LLMB_TEST_SECRET"];
         let added = Process::start("llmctl", &[&manage[..], &add].concat(), &env);
         let _ = added.line("the backend", |line| line.contains("env:LLMB_TEST_SECRET"));
-        Self { control, data, added, control_url, url, admin }
+        let tail = Process::start("llmctl", &["tail", "--admin", &admin], &env);
+        let _ = tail.line("the headings", |line| line.starts_with("TIME"));
+        Self { control, data, added, tail, tape, control_url, url, admin }
     }
 
     async fn said(&self) -> Vec<(&'static str, String)> {
+        let answered = self.tail.line("an answer", |line| line.contains("answered 200"));
+        let id = answered.split_whitespace().nth(1).unwrap_or_default();
         vec![
+            ("the tail", self.tail.said()),
+            ("an explanation", fetch(format!("{}/explain/{id}", self.admin)).await),
+            ("the tape", std::fs::read_to_string(&self.tape).expect("a tape")),
             ("the control plane's log", self.control.said()),
             ("the data plane's log", self.data.said()),
             ("llmctl", self.added.said()),
@@ -88,7 +99,7 @@ async fn logs_metrics_and_views_hold_no_prompt_and_no_secret() {
     let house = House::start(&sim, &folder.path().display().to_string());
     let began = std::time::Instant::now();
     while !fetch(format!("{}/v1/models", house.url)).await.contains("\"m\"") {
-        assert!(began.elapsed() < DEADLINE, "{:?}", house.said().await);
+        assert!(began.elapsed() < DEADLINE, "{}", house.data.said());
     }
     ask(&house.url).await;
     let seen = sim.stats().requests;

@@ -35,6 +35,7 @@ fn data_plane(id: &str, plane: &Plane, owner: bool) -> v1::DataPlane {
         faults: plane.faults.clone(),
         load: plane.load.as_ref().map(load),
         serves: plane.serves.clone(),
+        admin: plane.admin.clone(),
         seen_at_ms: plane.seen_at_ms,
     }
 }

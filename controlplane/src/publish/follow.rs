@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Joined, Publisher};
 use crate::{
-    fleet::{BackendLoad, FAULTS_MAX, LOADS_MAX, Load, Version},
+    fleet::{BackendLoad, FAULTS_MAX, Hello, LOADS_MAX, Load, Version},
     model::name::NAME_CHARS_MAX,
     probe::watch::unix_ms,
     store::Store,
@@ -61,8 +61,10 @@ impl Follow for FollowService {
         if id.is_empty() || id.len() > NAME_CHARS_MAX || !id.chars().all(plain) {
             return Err(Status::invalid_argument("hello.plane_id: 1 to 63 visible ASCII characters"));
         }
-        let Joined { stream, down, ended } =
-            self.publisher.join(&id, &cut(&hello.incarnation), &cut(&hello.serves))?;
+        let [incarnation, serves, admin] =
+            [&hello.incarnation, &hello.serves, &hello.admin].map(|text| cut(text));
+        let said = Hello { incarnation: &incarnation, serves: &serves, admin: &admin };
+        let Joined { stream, down, ended } = self.publisher.join(&id, said)?;
         tracing::info!(plane = id, stream, "a data plane follows");
         self.ahead(&id, stream, hello.have);
         appoint(&self.publisher, &self.store).await;

@@ -59,7 +59,7 @@ fn seq(version: Option<proto::v1::Version>) -> u64 {
 #[test]
 fn only_differences_and_health_alone_is_small() {
     let publisher = publisher();
-    let mut one = publisher.join("one", "", "").unwrap();
+    let mut one = publisher.join("one", Hello::default()).unwrap();
     publisher.greet(one.stream);
     assert!(next(&mut one).is_none(), "there is nothing yet");
     assert_eq!(publisher.publish(picture(1, Health::Healthy), vec![]), Published::Whole);
@@ -73,7 +73,7 @@ fn only_differences_and_health_alone_is_small() {
     assert_eq!(change.backends.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(publisher.publish(picture(2, Health::Unhealthy), vec![]), Published::Whole);
     assert_eq!(whole(&mut one).revision, 2);
-    let mut late = publisher.join("late", "", "").unwrap();
+    let mut late = publisher.join("late", Hello::default()).unwrap();
     publisher.greet(late.stream);
     assert_eq!(seq(whole(&mut late).version), 3, "a new one gets the whole");
 }
@@ -82,7 +82,7 @@ fn only_differences_and_health_alone_is_small() {
 fn one_that_refused_gets_the_whole_again() {
     let publisher = publisher();
     publisher.publish(picture(1, Health::Healthy), vec![]);
-    let mut one = publisher.join("one", "", "").unwrap();
+    let mut one = publisher.join("one", Hello::default()).unwrap();
     publisher.greet(one.stream);
     whole(&mut one);
     publisher.state().followers.get_mut(&one.stream).unwrap().at = 0;
@@ -94,7 +94,7 @@ fn one_that_refused_gets_the_whole_again() {
 fn a_plan_with_faults_changes_nothing() {
     let publisher = publisher();
     publisher.publish(picture(1, Health::Healthy), vec![]);
-    let mut one = publisher.join("one", "", "").unwrap();
+    let mut one = publisher.join("one", Hello::default()).unwrap();
     publisher.greet(one.stream);
     whole(&mut one);
     assert_eq!(publisher.publish(picture(2, Health::Healthy), vec!["odd".to_owned()]), Published::Refused);
@@ -107,8 +107,8 @@ fn a_plan_with_faults_changes_nothing() {
 #[test]
 fn a_slow_follower_is_dropped_the_others_go_on() {
     let publisher = publisher();
-    let slow = publisher.join("slow", "", "").unwrap();
-    let mut good = publisher.join("good", "", "").unwrap();
+    let slow = publisher.join("slow", Hello::default()).unwrap();
+    let mut good = publisher.join("good", Hello::default()).unwrap();
     publisher.greet(slow.stream);
     publisher.greet(good.stream);
     for revision in 1..=FOLLOWER_WAITING_MAX as u64 + 1 {
@@ -124,7 +124,7 @@ fn a_slow_follower_is_dropped_the_others_go_on() {
 fn ownership_is_a_new_version_for_all() {
     let publisher = publisher();
     publisher.publish(picture(1, Health::Healthy), vec![]);
-    let mut one = publisher.join("one", "", "").unwrap();
+    let mut one = publisher.join("one", Hello::default()).unwrap();
     publisher.publish(picture(1, Health::Unhealthy), vec![]);
     publisher.publish(picture(1, Health::Healthy), vec![]);
     assert!(next(&mut one).is_none(), "nothing is said before it is decided who holds the slots");
@@ -132,7 +132,7 @@ fn ownership_is_a_new_version_for_all() {
     publisher.set_owner("one");
     publisher.greet(one.stream);
     assert!(whole(&mut one).owner);
-    let mut two = publisher.join("two", "", "").unwrap();
+    let mut two = publisher.join("two", Hello::default()).unwrap();
     assert_eq!(publisher.successor(), None);
     publisher.greet(two.stream);
     assert!(!whole(&mut two).owner);

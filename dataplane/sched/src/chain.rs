@@ -50,6 +50,13 @@ impl Chain {
         before.or(self.0.first()).map(|link| link.hash)
     }
 
+    /// The blocks that it was made of.
+    pub fn blocks(&self) -> impl Iterator<Item = Block> {
+        let block =
+            |(at, link): (usize, &Link)| Block { hash: link.hash, tokens: self.tokens_at(at), own: link.own };
+        self.0.iter().enumerate().map(block)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

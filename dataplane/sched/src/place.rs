@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::affinity::Mirror;
 use crate::choose::choose;
+use crate::explain::{Notes, Reason, Verdict};
 use crate::queue::{Declined, Kind, Number, Ticket};
 use crate::room::Room;
 use crate::scheduler::Scheduler;
@@ -33,6 +34,7 @@ pub(crate) struct Pass {
     current: bool,
     wake: Option<Moment>,
     evaluations: u64,
+    pub(crate) notes: Notes,
 }
 
 impl Pass {
@@ -52,6 +54,15 @@ pub(crate) struct Place {
     pub(crate) candidate: u16,
     pub(crate) backend: BackendId,
     pub(crate) model: ModelId,
+}
+
+/// What came of a look at a request.
+struct Outcome {
+    place: Option<Place>,
+    /// Since when it waits for what is better than a free slot.
+    declined: Declined,
+    /// None where there was nothing to weigh.
+    verdict: Option<Verdict>,
 }
 
 impl Scheduler {
@@ -96,9 +107,8 @@ impl Scheduler {
         }
         self.slots.look(ticket);
         self.slots.collate(&self.queue, self.fleet.tuning.collate, self.now);
-        let (place, declined) = self.moment().place(ticket, must);
-        ticket.declined = declined;
-        place
+        let outcome = self.moment().place(ticket, must);
+        self.note(ticket, outcome)
     }
 
     /// One that is about to wait may have a free slot among these, which it did not take.
@@ -117,11 +127,20 @@ impl Scheduler {
         if let Some(ticket) = queue.ticket(number) {
             self.slots.look(ticket);
         }
-        let placed = queue.ticket(number).map(|ticket| self.moment().place(ticket, false));
-        let (place, declined) = placed.unwrap_or_default();
-        queue.decline(number, declined);
+        let place = queue.ticket_mut(number).and_then(|ticket| {
+            let outcome = self.moment().place(ticket, false);
+            self.note(ticket, outcome)
+        });
         self.queue = queue;
         place
+    }
+
+    fn note(&mut self, ticket: &mut Ticket, outcome: Outcome) -> Option<Place> {
+        ticket.declined = outcome.declined;
+        if let Some(verdict) = outcome.verdict.filter(|_| self.pass.notes.on) {
+            self.pass.notes.close(ticket, &self.slots, verdict, self.now);
+        }
+        outcome.place
     }
 
     fn moment(&mut self) -> At<'_> {
@@ -174,15 +193,12 @@ struct At<'a> {
 }
 
 impl At<'_> {
-    /// Where a request starts now, if it should: it may be better off with a slot that is busy. Beside it, since when it
-    /// waits for that.
-    fn place(mut self, ticket: &Ticket, must: bool) -> (Option<Place>, Declined) {
-        if ticket.arrival.policy != Policy::CacheAffine || self.nothing_to_weigh(ticket) {
-            let chosen = choose(self.seed, ticket, self.slots).map(|(candidate, backend)| {
-                let model = ticket.arrival.candidates[usize::from(candidate)].model;
-                Place { candidate, backend, model }
-            });
-            return (chosen, None);
+    /// Where a request starts now, if it should: it may be better off with a slot that is busy.
+    fn place(mut self, ticket: &Ticket, must: bool) -> Outcome {
+        self.pass.notes.clear();
+        let alone = self.nothing_to_weigh(ticket);
+        if ticket.arrival.policy != Policy::CacheAffine || alone {
+            return self.first(ticket, alone);
         }
         let mut weigher = Weigher {
             slots: self.slots,
@@ -190,16 +206,22 @@ impl At<'_> {
             now: self.now,
             evaluations: &mut self.pass.evaluations,
             lost: &mut self.pass.lost,
+            notes: &mut self.pass.notes,
         };
         // nobody who declined a free slot is refused for want of one
         let last = ticket.arrival.deadline <= self.now + DEADLINE_SPARED;
         let options = weigher.options(ticket, must || last, &mut self.pass.timeline);
         let mut declined = ticket.declined;
-        if let Some(now) = options.now
-            && self.goes(&mut declined, &options, ticket.arrival.deadline)
-        {
+        let goes = self.goes(&mut declined, &options, ticket.arrival.deadline);
+        if let (Some(now), Ok(reason)) = (options.now, goes) {
             let Now { candidate, backend, model, .. } = now;
-            return (Some(Place { candidate, backend, model }), declined);
+            let reason = match reason {
+                _ if must || last => Reason::Pressed,
+                _ if self.now.since(ticket.since) >= self.tuning.age_max => Reason::Old,
+                reason => reason,
+            };
+            let verdict = Some(Verdict::Start { candidate, backend, reason });
+            return Outcome { place: Some(Place { candidate, backend, model }), declined, verdict };
         }
         if options.held {
             let spared = (ticket.arrival.deadline - self.now) - DEADLINE_SPARED;
@@ -209,7 +231,28 @@ impl At<'_> {
             let answer = self.slots.known.answers.expected(ticket.arrival.key);
             self.pass.timeline.reserve(later, ticket, answer);
         }
-        (None, declined)
+        let verdict = match goes {
+            Err(wait) => wait,
+            Ok(_) if options.held => Verdict::Kept,
+            Ok(_) => Verdict::Full,
+        };
+        Outcome { place: None, declined, verdict: Some(verdict) }
+    }
+
+    /// The first in the order of a policy that reckons no seconds, or the only one.
+    fn first(&mut self, ticket: &Ticket, alone: bool) -> Outcome {
+        let chosen = choose(self.seed, ticket, self.slots);
+        let place = chosen.map(|(candidate, backend)| {
+            let model = ticket.arrival.candidates[usize::from(candidate)].model;
+            Place { candidate, backend, model }
+        });
+        let plain = alone && place.is_some() && ticket.story.is_none();
+        if !self.pass.notes.on || plain {
+            return Outcome { place, declined: None, verdict: None };
+        }
+        self.pass.notes.order(ticket, self.slots);
+        let start = |(candidate, backend)| Verdict::Start { candidate, backend, reason: Reason::Order };
+        Outcome { place, declined: None, verdict: Some(chosen.map_or(Verdict::Full, start)) }
     }
 
     /// Whether there is one place to go, which holds nothing that this request could use or displace.
@@ -220,23 +263,28 @@ impl At<'_> {
         ticket.arrival.prompt.len() == 0 && !lanes
     }
 
-    /// Whether a request takes the free slot. It waits for a busy one where that is clearly better, never for longer
-    /// than a part of what that saves.
-    fn goes(&mut self, declined: &mut Declined, options: &Options, deadline: Moment) -> bool {
-        let (Some(now), Some(later)) = (&options.now, &options.later) else { return true };
+    /// Why a request takes the free slot, if there is one. It waits for a busy one where that is clearly better, never
+    /// for longer than a part of what that saves.
+    fn goes(
+        &mut self,
+        declined: &mut Declined,
+        options: &Options,
+        deadline: Moment,
+    ) -> Result<Reason, Verdict> {
+        let (Some(now), Some(later)) = (&options.now, &options.later) else { return Ok(Reason::Cheapest) };
         if now.cost * (1.0 - self.tuning.wait_margin) <= later.cost {
-            return true;
+            return Ok(Reason::Cheapest);
         }
         let saves = (now.cost - (later.cost - later.wait)).max(0.0);
         let (since, first) = *declined.get_or_insert((self.now, saves));
         let worth = Span::of_secs(self.tuning.wait_budget * saves.max(first)).min(self.tuning.wait_max);
         let waited = self.now.since(since);
         if waited >= worth {
-            return true;
+            return Ok(Reason::Waited);
         }
         let spared = (deadline - self.now) - DEADLINE_SPARED;
         self.look_again((worth - waited).max(WAIT_STEP).min(spared));
-        false
+        Err(Verdict::Await { backend: later.backend, saves, at_most: worth })
     }
 
     fn look_again(&mut self, after: Span) {

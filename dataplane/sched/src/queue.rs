@@ -8,6 +8,7 @@ mod window;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::explain::Story;
 use crate::retry::Tried;
 use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Refusal, TicketId};
 
@@ -33,6 +34,8 @@ pub(crate) struct Ticket {
     /// Since when it found backends where nobody listened.
     pub(crate) unreached: Option<Moment>,
     pub(crate) declined: Declined,
+    /// How it was placed so far, where anybody wants to know.
+    pub(crate) story: Option<Box<Story>>,
 }
 
 impl Ticket {
@@ -139,11 +142,9 @@ impl Queue {
         self.waiting.get(&number).map(|waiting| &*waiting.ticket)
     }
 
-    /// Notes since when a ticket waits though it could start.
-    pub(crate) fn decline(&mut self, number: Number, declined: Declined) {
-        if let Some(waiting) = self.waiting.get_mut(&number) {
-            waiting.ticket.declined = declined;
-        }
+    /// One that waits, to note what came of a look at it.
+    pub(crate) fn ticket_mut(&mut self, number: Number) -> Option<&mut Ticket> {
+        self.waiting.get_mut(&number).map(|waiting| &mut *waiting.ticket)
     }
 
     /// Gives a waiting ticket other candidates; `regroup` must follow. The answer is whether it waits.
@@ -172,7 +173,15 @@ impl Queue {
     pub(crate) fn draw(&mut self, arrival: Arrival, since: Moment) -> Box<Ticket> {
         let number = self.next;
         self.next = Number(number.0 + 1);
-        Box::new(Ticket { arrival, since, number, tried: Tried::default(), unreached: None, declined: None })
+        Box::new(Ticket {
+            arrival,
+            since,
+            number,
+            tried: Tried::default(),
+            unreached: None,
+            declined: None,
+            story: None,
+        })
     }
 
     /// Adds a ticket that does not wait, at the place of its number; `eligible` is sorted.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::choose::{down, draining, eligible, resting};
+use crate::explain::Story;
 use crate::pace::turn;
 use crate::place::{Pass, Place};
 use crate::queue::{Number, Queue, Ticket};
@@ -27,6 +28,15 @@ pub struct Scheduler {
     budget: Budget,
     closing: bool,
     pub(crate) pass: Pass,
+    /// Of those who were refused by the latest event.
+    pub(crate) refused: Vec<(TicketId, Box<Story>)>,
+}
+
+/// What is to become of a ticket.
+enum Next {
+    Start(Place),
+    /// For these.
+    Wait(Vec<BackendId>),
 }
 
 impl Scheduler {
@@ -43,6 +53,7 @@ impl Scheduler {
             budget: Budget::new(),
             closing: false,
             pass: Pass::default(),
+            refused: Vec::new(),
         }
     }
 
@@ -51,6 +62,7 @@ impl Scheduler {
     /// then starts. A `now` that lies before an earlier one counts as that one.
     pub fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>) {
         self.now = self.now.max(now);
+        self.refused.clear();
         self.expire(out);
         let mut freed = self.slots.change(self.now);
         match event {
@@ -165,9 +177,9 @@ impl Scheduler {
     }
 
     fn expire(&mut self, out: &mut Vec<Decision>) {
-        while let Some((ticket, eligible)) = self.queue.expire(self.now) {
+        while let Some((mut ticket, eligible)) = self.queue.expire(self.now) {
             let why = self.late(&ticket, &eligible);
-            out.push(Decision::Refuse { ticket: ticket.arrival.ticket, why });
+            self.turn_away(&mut ticket, why, out);
         }
     }
 
@@ -181,26 +193,36 @@ impl Scheduler {
             self.slots.fair.join(key, self.queue.keys());
         }
         self.slots.known.returns.arrived(&arrival.prompt, self.now);
-        let ticket = self.queue.draw(arrival, self.now);
-        if let Err(why) = self.admit(ticket, out) {
-            out.push(Decision::Refuse { ticket: id, why });
+        let mut ticket = self.queue.draw(arrival, self.now);
+        let next = self.admit(&mut ticket);
+        self.go_on(ticket, next, out);
+    }
+
+    /// Does what was found to be done about a ticket that neither waits nor runs.
+    fn go_on(&mut self, mut ticket: Box<Ticket>, next: Result<Next, Refusal>, out: &mut Vec<Decision>) {
+        match next {
+            Ok(Next::Start(place)) => self.start(ticket, &place, out),
+            Ok(Next::Wait(eligible)) => {
+                self.spare(&eligible);
+                self.queue.push(ticket, &eligible);
+            }
+            Err(why) => self.turn_away(&mut ticket, why, out),
         }
     }
 
-    fn admit(&mut self, mut ticket: Box<Ticket>, out: &mut Vec<Decision>) -> Result<(), Refusal> {
-        self.open(&ticket)?;
+    fn admit(&mut self, ticket: &mut Ticket) -> Result<Next, Refusal> {
+        self.open(ticket)?;
         let full = self.queue.len() >= self.fleet.queue_max;
-        if let Some(place) = self.place_last(&mut ticket, full) {
-            self.start(ticket, &place, out);
-            return Ok(());
+        if let Some(place) = self.place_last(ticket, full) {
+            return Ok(Next::Start(place));
         }
-        let eligible = eligible(&ticket, &self.slots)?;
+        let eligible = eligible(ticket, &self.slots)?;
         if down(&eligible, &self.slots) {
             return Err(Refusal::Unhealthy);
         }
         let deadline = ticket.arrival.deadline;
         if deadline <= self.now {
-            return Err(self.late(&ticket, &eligible));
+            return Err(self.late(ticket, &eligible));
         }
         if self.rests(&eligible, deadline) {
             return Err(Refusal::Resting { retry_after: self.retry_after(&eligible) });
@@ -209,39 +231,34 @@ impl Scheduler {
         if waiting >= self.fleet.queue_max {
             return Err(Refusal::QueueFull { waiting, retry_after: self.retry_after(&eligible) });
         }
-        self.spare(&eligible);
-        self.queue.push(ticket, &eligible);
-        Ok(())
+        Ok(Next::Wait(eligible))
     }
 
     fn fail(&mut self, id: TicketId, fault: Fault, sent: bool, out: &mut Vec<Decision>) -> Option<BackendId> {
-        let failed = self.slots.fail(id, fault, sent, self.now)?;
-        let backend = failed.backend;
-        if let Err(why) = self.again(failed, out) {
-            out.push(Decision::Refuse { ticket: id, why });
-        }
+        let Failed { mut ticket, backend, streamed, unreached } =
+            self.slots.fail(id, fault, sent, self.now)?;
+        let next = self.again(&mut ticket, streamed, unreached);
+        self.go_on(ticket, next, out);
         Some(backend)
     }
 
     /// Tries a request elsewhere, now or when it is its turn there.
-    fn again(&mut self, failed: Failed, out: &mut Vec<Decision>) -> Result<(), Refusal> {
-        let Failed { mut ticket, streamed, unreached, .. } = failed;
+    fn again(&mut self, ticket: &mut Ticket, streamed: bool, unreached: bool) -> Result<Next, Refusal> {
         ticket.declined = None;
         self.stale();
-        self.open(&ticket)?;
+        self.open(ticket)?;
         let tried = ticket.tried.len();
         let exhausted = Refusal::Exhausted { tried, budget: false };
         if streamed || tried >= TRIES_MAX {
             return Err(exhausted);
         }
-        if let Some(place) = self.place_last(&mut ticket, false) {
+        if let Some(place) = self.place_last(ticket, false) {
             self.spend(tried, unreached)?;
-            self.start(ticket, &place, out);
-            return Ok(());
+            return Ok(Next::Start(place));
         }
         // Who reached nobody yet hears what a newcomer would.
         let or = |why: Refusal| if tried == 0 { why } else { exhausted };
-        let eligible = eligible(&ticket, &self.slots).map_err(or)?;
+        let eligible = eligible(ticket, &self.slots).map_err(or)?;
         let down = down(&eligible, &self.slots);
         if down && !unreached {
             return Err(exhausted);
@@ -253,15 +270,13 @@ impl Scheduler {
         }
         let deadline = ticket.arrival.deadline;
         if deadline <= self.now {
-            return Err(self.late(&ticket, &eligible));
+            return Err(self.late(ticket, &eligible));
         }
         if self.rests(&eligible, deadline) {
             return Err(or(Refusal::Resting { retry_after: self.retry_after(&eligible) }));
         }
         self.spend(tried, unreached)?;
-        self.spare(&eligible);
-        self.queue.push(ticket, &eligible);
-        Ok(())
+        Ok(Next::Wait(eligible))
     }
 
     /// Pays for a retry; a request that reached nobody puts no load on anyone.
@@ -344,12 +359,18 @@ impl Scheduler {
     }
 
     fn refuse(&mut self, number: Number, why: Refusal, out: &mut Vec<Decision>) {
-        let Some(ticket) = self.queue.take(number) else { return };
+        let Some(mut ticket) = self.queue.take(number) else { return };
         let why = match (ticket.tried.len(), why) {
             (0, _) | (_, Refusal::Spare | Refusal::Closing { .. }) => why,
             // what is left of its candidates is not why it fails
             (tried, _) => Refusal::Exhausted { tried, budget: false },
         };
-        out.push(Decision::Refuse { ticket: ticket.arrival.ticket, why });
+        self.turn_away(&mut ticket, why, out);
+    }
+
+    fn turn_away(&mut self, ticket: &mut Ticket, why: Refusal, out: &mut Vec<Decision>) {
+        let id = ticket.arrival.ticket;
+        self.refused.extend(ticket.story.take().map(|story| (id, story)));
+        out.push(Decision::Refuse { ticket: id, why });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::explain::Story;
 use crate::fair::Fair;
 use crate::known::{Course, Known};
 use crate::queue::Ticket;
@@ -166,6 +167,11 @@ impl Slots {
     /// A request that runs.
     pub(crate) fn run(&self, ticket: TicketId) -> Option<&Run> {
         self.runs.get(&ticket)
+    }
+
+    /// How a running request was placed.
+    pub(crate) fn take_story(&mut self, ticket: TicketId) -> Option<Box<Story>> {
+        self.runs.get_mut(&ticket)?.ticket.story.take()
     }
 
     /// The first content passed by; the answer is the backend when that ended its trial.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::affinity::{Lost, Mirror, Warm};
 use crate::chain::Sequence;
 use crate::choose::{fits, reserve};
+use crate::explain::{Bar, Notes, Seat, Terms};
 use crate::queue::Ticket;
 use crate::returns::End;
 use crate::room::Room;
@@ -120,6 +121,7 @@ pub(crate) struct Weigher<'a> {
     /// How often a slot was weighed for a request.
     pub(crate) evaluations: &'a mut u64,
     pub(crate) lost: &'a mut Vec<Lost>,
+    pub(crate) notes: &'a mut Notes,
 }
 
 impl Weigher<'_> {
@@ -145,7 +147,10 @@ impl Weigher<'_> {
                         options.now = Some(now);
                     }
                     Some(_) => {}
-                    None => options.held = true,
+                    None => {
+                        options.held = true;
+                        self.notes.add(index, place, Seat::None(Bar::Kept));
+                    }
                 }
             }
         }
@@ -154,8 +159,8 @@ impl Weigher<'_> {
         if old || soon || short {
             return options;
         }
-        for (_, candidate, room) in usable() {
-            let later = self.later(ticket, (candidate.backend, candidate.model), room, timeline);
+        for (index, candidate, room) in usable() {
+            let later = self.later(ticket, index, (candidate.backend, candidate.model), room, timeline);
             if let Some(later) = later
                 && options.later.is_none_or(|best| later.cost - later.favour < best.cost - best.favour)
             {
@@ -186,24 +191,38 @@ impl Weigher<'_> {
         *self.evaluations += 1;
         let known = &self.slots.known;
         let loads = room.loads(place.1);
-        let load_secs = if loads { known.speeds.load(place) } else { 0.0 };
+        let load = if loads { known.speeds.load(place) } else { 0.0 };
         let mirror = known.caches.mirror(place).filter(|_| !loads);
         let warm = mirror.and_then(|mirror| mirror.peek(&ticket.arrival.prompt, ticket.tokens()));
         let rate = known.speeds.prefill(place);
         let cached = warm.map_or(0, |warm| warm.cached).min(ticket.tokens().saturating_sub(1));
-        let alone = f64::from(ticket.tokens() - cached) / rate;
-        let (share, decoding) = self.contention(room, alone);
-        let interference = self.tuning.interference_weight * (share + DECODE_SLOWED * decoding * alone);
+        let uncached = ticket.tokens() - cached;
+        let prefill = f64::from(uncached) / rate;
+        let (share, decoding) = self.contention(room, prefill);
+        let interference = self.tuning.interference_weight * (share + DECODE_SLOWED * decoding * prefill);
         let eviction = match (mirror, warm) {
             (Some(mirror), Some(warm)) if !old => self.eviction(ticket, mirror, warm, rate)?,
             _ => 0.0,
         };
-        let load = f64::from(room.busy) / f64::from(room.slots().max(1));
-        let crowd = self.crowd(room);
-        let cost = crowd + load_secs + alone + share + eviction + interference + LOAD_COST * load;
-        let priority = room.backend.priority;
+        let taken = f64::from(room.busy) / f64::from(room.slots().max(1));
+        let (balance, priority) = (LOAD_COST * taken, room.backend.priority);
         let favour = self.tuning.priority_step * f64::from(priority);
-        Some(Now { candidate, backend: place.0, model: place.1, cost, favour, priority, load })
+        let terms = Terms {
+            wait: self.crowd(room),
+            load,
+            prefill,
+            share,
+            eviction,
+            interference,
+            balance,
+            favour,
+            cached,
+            uncached,
+            rate,
+        };
+        self.notes.add(candidate, place, Seat::Free(terms));
+        let cost = terms.cost();
+        Some(Now { candidate, backend: place.0, model: place.1, cost, favour, priority, load: taken })
     }
 
     /// Seconds that it would wait at the server itself, which has requests of others: it starts as many as it has slots.
@@ -274,13 +293,14 @@ impl Weigher<'_> {
     fn later(
         &mut self,
         ticket: &Ticket,
+        candidate: u16,
         place: (BackendId, ModelId),
         room: &Room,
         timeline: &mut Timeline,
     ) -> Option<Later> {
         let known = &self.slots.known;
         let loads = room.loads(place.1);
-        let load_secs = if loads { known.speeds.load(place) } else { 0.0 };
+        let load = if loads { known.speeds.load(place) } else { 0.0 };
         let prompt = &ticket.arrival.prompt;
         let mirror = known.caches.mirror(place).filter(|_| !loads);
         let rate = known.speeds.prefill(place);
@@ -292,7 +312,7 @@ impl Weigher<'_> {
             Some(Mirror::Lanes(lanes)) => (false, lanes.anywhere(prompt)),
             None => (false, 0),
         };
-        let mut best: Option<Later> = None;
+        let mut best: Option<(Later, Terms)> = None;
         let last =
             timeline.of(place.0, room, self.slots, self.now).iter().map(|turn| turn.at).fold(0.0, f64::max);
         for (index, turn) in timeline.of(place.0, room, self.slots, self.now).iter().enumerate() {
@@ -304,7 +324,8 @@ impl Weigher<'_> {
                 (None, None) => 0,
             };
             let cached = cached.min(ticket.tokens().saturating_sub(1));
-            let alone = f64::from(ticket.tokens() - cached) / rate;
+            let uncached = ticket.tokens() - cached;
+            let prefill = f64::from(uncached) / rate;
             self.lost.clear();
             match (mirror, &turn.held) {
                 _ if self.tuning.eviction_weight == 0.0 => {}
@@ -318,13 +339,18 @@ impl Weigher<'_> {
             }
             // another model is loaded when all is quiet
             let wait = if loads { last } else { turn.at }.max(0.0);
-            let cost = wait + load_secs + alone + self.again(End::Unknown, rate);
-            if best.is_none_or(|best| cost < best.cost) {
-                let service = load_secs + alone + answer / known.speeds.decode(place);
-                best = Some(Later { backend: place.0, turn: index, cost, favour, wait, service });
+            let eviction = self.again(End::Unknown, rate);
+            let terms =
+                Terms { wait, load, prefill, eviction, favour, cached, uncached, rate, ..Terms::default() };
+            let cost = terms.cost();
+            if best.is_none_or(|(best, _)| cost < best.cost) {
+                let service = load + prefill + answer / known.speeds.decode(place);
+                best = Some((Later { backend: place.0, turn: index, cost, favour, wait, service }, terms));
             }
         }
-        best
+        let (later, terms) = best?;
+        self.notes.add(candidate, place, Seat::Busy(terms));
+        Some(later)
     }
 }
 

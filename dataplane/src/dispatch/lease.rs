@@ -2,11 +2,20 @@
 
 use std::sync::Arc;
 
-use sched::{Event, Outcome, Refusal, TicketId, Usage};
+use sched::{Event, Outcome, Refusal, Story, TicketId, Usage};
 use tokio::sync::oneshot;
 
 use super::{Dispatch, Failed, Grant, Verdict};
 use crate::route::Found;
+
+/// The end of a wait for a slot.
+#[derive(Debug)]
+pub struct Answer {
+    /// The slot, with what the request leads to where that changed meanwhile; or why the core refuses.
+    pub said: Result<(Lease, Grant, Option<Found>), Refusal>,
+    /// What led to it, where anything was weighed.
+    pub story: Option<Box<Story>>,
+}
 
 /// The wait for a slot. Dropped, it leaves the queue.
 #[derive(Debug)]
@@ -48,38 +57,42 @@ impl Waiting {
         matches!(self.state, State::Queued(_))
     }
 
-    /// Waits for the core's answer, which comes by the ticket's deadline at the latest; with it comes what the request
-    /// leads to where that changed meanwhile.
-    ///
-    /// # Errors
-    /// Why the core refuses.
-    pub async fn slot(mut self) -> Result<(Lease, Grant, Option<Found>), Refusal> {
-        let none = (Err(Refusal::NoCandidate), None);
-        let (verdict, found) = match &mut self.state {
-            State::Decided(verdict) => (*verdict, None),
+    /// Waits for the core's answer, which comes by the ticket's deadline at the latest.
+    pub async fn slot(mut self) -> Answer {
+        let none = || (Verdict { said: Err(Refusal::NoCandidate), story: None }, None);
+        if let State::Queued(receiver) = &mut self.state {
             // The sender lives in the core's table until it answers.
-            State::Queued(receiver) => receiver.await.unwrap_or(none),
-            State::Over => none,
-        };
-        self.state = State::Over;
-        let grant = verdict?;
-        let lease = Lease {
-            dispatch: self.dispatch.clone(),
-            ticket: self.ticket,
-            outcome: Outcome::Unsent,
-            usage: Usage::default(),
-            prefill_tps: grant.prefill_tps,
-            held: true,
-        };
-        Ok((lease, grant, found))
+            let (verdict, found) = receiver.await.unwrap_or_else(|_| none());
+            self.state = State::Over;
+            return self.answer(verdict, found);
+        }
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Decided(verdict) => self.answer(verdict, None),
+            State::Queued(_) | State::Over => self.answer(none().0, None),
+        }
+    }
+
+    fn answer(&self, verdict: Verdict, found: Option<Found>) -> Answer {
+        let said = verdict.said.map(|grant| {
+            let lease = Lease {
+                dispatch: self.dispatch.clone(),
+                ticket: self.ticket,
+                outcome: Outcome::Unsent,
+                usage: Usage::default(),
+                prefill_tps: grant.prefill_tps,
+                held: true,
+            };
+            (lease, grant, found)
+        });
+        Answer { said, story: verdict.story }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let held = match self.state {
-            State::Queued(_) | State::Decided(Ok(_)) => true,
-            State::Decided(Err(_)) | State::Over => false,
+        let held = match &self.state {
+            State::Queued(_) | State::Decided(Verdict { said: Ok(_), .. }) => true,
+            State::Decided(Verdict { said: Err(_), .. }) | State::Over => false,
         };
         if held {
             self.dispatch.leave(self.ticket);

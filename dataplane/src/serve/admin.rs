@@ -1,13 +1,23 @@
-//! The operator's side door: liveness, readiness, metrics, and a view of what runs and waits.
+//! The operator's side door: liveness, readiness, metrics, what runs and waits, and what became of requests.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{Phase, Shared, stopped};
-use crate::dispatch::words;
+use crate::{
+    dispatch::words,
+    journal::{RECENT_MAX, TAILS_MAX, tell},
+};
 
 /// Binds and serves until `stop` says so, on the runtime of the caller: a scrape never delays a byte.
 ///
@@ -25,7 +35,9 @@ pub async fn start(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/view", get(view))
-        .with_state(shared);
+        .route("/explain/{id}", get(explain))
+        .with_state(shared.clone())
+        .merge(Router::new().route("/tail", get(tail)).with_state((shared, stop.clone())));
     tokio::spawn(async move {
         let stopped = async move { stopped(&mut stop).await };
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
@@ -80,4 +92,33 @@ async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "waiting": view.waiting,
         "backends": backends,
     }))
+}
+
+/// How a recent request was placed and what became of it.
+async fn explain(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
+    let Some(note) = shared.journal.find(&id) else {
+        let why = format!("no such request here: the latest {RECENT_MAX} are known");
+        return Err((StatusCode::NOT_FOUND, Json(json!({ "error": why }))));
+    };
+    let waiting = note.ticket().and_then(|ticket| shared.dispatch.story(ticket));
+    Ok(Json(tell::whole(&note, waiting, &shared.snapshot.load())))
+}
+
+/// A line for each request that ends from now on, until the client leaves or the data plane stops.
+async fn tail(State((shared, stop)): State<(Arc<Shared>, watch::Receiver<Phase>)>) -> Response {
+    let Some(tail) = shared.journal.tail() else {
+        let why = format!("{TAILS_MAX} listen already");
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": why }))).into_response();
+    };
+    let lines = futures_util::stream::unfold((tail, stop), |(mut tail, mut stop)| async move {
+        let line = tokio::select! {
+            line = tail.next() => line?,
+            () = stopped(&mut stop) => return None,
+        };
+        Some((Ok::<_, Infallible>(line.to_string()), (tail, stop)))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     config::Snapshot,
     deadline::Time,
+    journal::{Ending, Note},
     route::{Candidate, Found, NoRoute},
 };
 
@@ -44,6 +45,7 @@ struct Call {
     framing: Framing,
     /// The class that it asks for.
     class: Option<Class>,
+    note: Arc<Note>,
     /// The memory of the body, until there is an answer.
     _held: Held,
 }
@@ -65,15 +67,16 @@ pub async fn answer(
     model: Option<String>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let gone = Gone { worker, armed: true };
+    let gone = Gone { worker, inquiry, armed: true };
     let answered = serve(worker, inquiry, operation, model, request).await;
     gone.disarm();
     match answered {
         Ok(response) => response,
         Err(refused) => {
             let dialect = operation.dialect();
-            worker.shared.report.ended(operation.name(), "", refused.status(dialect));
             let (id, status) = (&inquiry.id, refused.status(dialect));
+            worker.shared.report.ended(operation.name(), "", status);
+            inquiry.ended(&worker.shared, operation, Ending::Refused, status);
             tracing::debug!(request_id = %id, operation = operation.name(), status, "refused");
             fault(&refused, dialect, id)
         }
@@ -83,6 +86,7 @@ pub async fn answer(
 /// Counts a client that left before it had the head of an answer.
 struct Gone<'a> {
     worker: &'a Worker,
+    inquiry: &'a Inquiry,
     armed: bool,
 }
 
@@ -96,6 +100,7 @@ impl Drop for Gone<'_> {
     fn drop(&mut self) {
         if self.armed {
             self.worker.shared.report.left();
+            self.inquiry.left(&self.worker.shared);
         }
     }
 }
@@ -114,8 +119,9 @@ async fn serve(
     let ask = wire::read(operation, model.as_deref(), &body)
         .map_err(|refused| Fault::BadRequest { message: refused.to_string() })?;
     let framing = wire::framing(operation, ask.stream, head.uri.query());
+    let note = inquiry.note(shared, operation, &ask.model, ask.prompt_tokens);
     let class = class::asked(&head.headers)?;
-    let call = Call { operation, head, body, ask, framing, class, _held: held };
+    let call = Call { operation, head, body, ask, framing, class, note, _held: held };
     let snapshot = worker.shared.snapshot.load_full();
     let mut found = match snapshot.table.candidates(&call.ask.model, operation.dialect()) {
         Ok(found) => found,
@@ -248,6 +254,7 @@ fn counted(
     refusal::mark(response.headers_mut(), chosen);
     let status = response.status().as_u16();
     run.worker.shared.report.ended(call.operation.name(), &chosen.backend.name, status);
+    run.inquiry.ended(&run.worker.shared, call.operation, Ending::Failed, status);
     Ok(response)
 }
 

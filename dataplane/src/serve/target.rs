@@ -1,15 +1,24 @@
 //! What a path asks for, and the shape of every answer that is our own.
 
-use std::{cell::Cell, net::IpAddr, rc::Rc, time::Instant};
+use std::{
+    cell::{Cell, OnceCell},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use sched::TicketId;
-use wire::{Dialect, Fault, Target};
+use wire::{Dialect, Fault, Operation, Target};
 
-use super::{Body, RequestId, Worker, call, local};
-use crate::deadline::Alarm;
+use super::{Body, RequestId, Shared, Worker, call, local};
+use crate::{
+    deadline::Alarm,
+    journal::{Ending, Note, Tokens},
+};
 
 const SERVER: HeaderValue = HeaderValue::from_static(concat!("llm-balancer/", env!("CARGO_PKG_VERSION")));
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-llmb-request-id");
@@ -28,8 +37,31 @@ pub struct Inquiry {
     pub key: u64,
     /// Its number in the scheduling core, once it has one.
     pub ticket: Cell<Option<TicketId>>,
+    /// What is noted of it, once it has been read.
+    noted: OnceCell<Arc<Note>>,
     /// Of its connection.
     pub alarm: Alarm,
+}
+
+impl Inquiry {
+    /// Begins the note of a call for `model`, unless it is begun.
+    pub fn note(&self, shared: &Shared, operation: Operation, model: &str, prompt_tokens: u32) -> Arc<Note> {
+        let open = || shared.journal.open(&self.id, self.arrival, operation.name(), model, prompt_tokens);
+        self.noted.get_or_init(open).clone()
+    }
+
+    /// It ended without an answer that is relayed.
+    pub fn ended(&self, shared: &Shared, operation: Operation, ending: Ending, status: u16) {
+        let note = self.note(shared, operation, "", 0);
+        shared.journal.close(&note, ending, status, Tokens::default());
+    }
+
+    /// Its client left before there was an answer; one that was not even read is not told.
+    pub fn left(&self, shared: &Shared) {
+        if let Some(note) = self.noted.get() {
+            shared.journal.close(note, Ending::Left, 0, Tokens::default());
+        }
+    }
 }
 
 /// Answers one request.
@@ -47,6 +79,7 @@ pub async fn answer(
         arrival: Instant::now(),
         key: shared.key(request.headers(), peer),
         ticket: Cell::default(),
+        noted: OnceCell::new(),
         alarm,
     });
     let target = wire::target(request.method().as_str(), request.uri().path(), request.uri().query());

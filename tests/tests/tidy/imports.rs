@@ -47,6 +47,13 @@ const BANS: &[Ban] = &[
         why: "the core has no clock, no chance, no I/O and no order of its own",
     },
     Ban {
+        inside: &["dataplane/tape/src"],
+        except: &[],
+        paths: &["proto", "wire", "controlplane", "dataplane", "llmsim"],
+        types: &["Instant", "SystemTime", "TcpStream"],
+        why: "a tape is what the core was told and what it said",
+    },
+    Ban {
         inside: &["dataplane/wire/src"],
         except: &[],
         paths: &["proto", "sched", "controlplane", "dataplane", "llmsim"],
@@ -101,6 +108,7 @@ const BANS: &[Ban] = &[
             "controlplane/src/probe/verdict",
             "controlplane/src/model",
             "dataplane/sched/src",
+            "dataplane/tape/src",
             "dataplane/wire/src",
             "dataplane/src/route",
         ],
@@ -158,13 +166,14 @@ const BANS: &[Ban] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("sched", &[]),
+    ("tape", &["sched"]),
     ("wire", &[]),
     ("arena", &["sched"]),
     ("llmsim", &["arena"]),
     ("controlplane", &["proto", "wire"]),
-    ("dataplane", &["proto", "sched", "wire"]),
-    ("llmctl", &["proto", "controlplane", "dataplane", "llmsim"]),
-    ("tests", &["proto", "sched", "wire", "controlplane", "dataplane", "arena", "llmsim"]),
+    ("dataplane", &["proto", "sched", "tape", "wire"]),
+    ("llmctl", &["proto", "controlplane", "dataplane", "llmsim", "tape"]),
+    ("tests", &["proto", "sched", "tape", "wire", "controlplane", "dataplane", "arena", "llmsim"]),
 ];
 
 /// What a file names against the table.

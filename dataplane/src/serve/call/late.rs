@@ -15,7 +15,10 @@ use tokio::time::{Interval, MissedTickBehavior};
 use wire::{Fault, Framing, Operation};
 
 use super::{super::Shared, Body, Call, Inquiry, Run, Work, refusal::BACKEND};
-use crate::relay::{Cut, Relay};
+use crate::{
+    journal::Ending,
+    relay::{Cut, Relay},
+};
 
 /// Between two keep-alives: agents abort after 300 s of silence, many proxies after 60 s.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -114,8 +117,10 @@ impl Late {
                 }
                 Ok((head, body)) => self.refused(&head, &body),
                 Err(fault) => {
-                    let Voice { operation, shared, .. } = &self.voice;
-                    shared.report.ended(operation.name(), "", fault.status(operation.dialect()));
+                    let Voice { operation, shared, inquiry, .. } = &self.voice;
+                    let status = fault.status(operation.dialect());
+                    shared.report.ended(operation.name(), "", status);
+                    inquiry.ended(shared, *operation, Ending::Refused, status);
                     self.fault(&fault)
                 }
             };
@@ -153,6 +158,7 @@ impl Drop for Late {
     fn drop(&mut self) {
         if matches!(self.state, State::Waiting(_)) {
             self.voice.shared.report.left();
+            self.voice.inquiry.left(&self.voice.shared);
         }
     }
 }

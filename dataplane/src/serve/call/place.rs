@@ -8,7 +8,7 @@ use wire::Fault;
 use super::{Call, Run, no_route, refusal};
 use crate::{
     config::Snapshot,
-    dispatch::{Failed, Lease, Waiting, Wish},
+    dispatch::{Answer, Failed, Lease, Waiting, Wish},
     route::{Candidate, Found, Lookup},
 };
 
@@ -91,9 +91,32 @@ async fn slot(
     let waiting = shared.dispatch.arrive(wish, || lookup(call, found));
     catch_up(run, &waiting, Some(snapshot));
     run.inquiry.ticket.set(Some(waiting.ticket()));
-    let (lease, grant, newer) = waiting.slot().await?;
+    taken(run, call, waiting, found).await
+}
+
+/// Waits for the slot, and notes where it is or why there is none, and what led to it.
+async fn taken(
+    run: &Run,
+    call: &Call,
+    waiting: Waiting,
+    found: &Found,
+) -> Result<(usize, Lease, Option<Found>), Refusal> {
+    if waiting.queued() {
+        call.note.waits(waiting.ticket());
+    }
+    let Answer { said, story } = waiting.slot().await;
+    let (lease, grant, newer) = match said {
+        Ok(taken) => taken,
+        Err(why) => {
+            call.note.refused(story);
+            return Err(why);
+        }
+    };
     if let Some(chosen) = newer.as_ref().unwrap_or(found).candidates.get(grant.candidate) {
-        shared.report.queued(&chosen.backend.name, run.inquiry.arrival.elapsed());
+        let name = &chosen.backend.name;
+        if let Some(wait) = call.note.started(name, &chosen.model, story) {
+            run.worker.shared.report.queued(name, wait);
+        }
     }
     Ok((grant.candidate, lease, newer))
 }
@@ -157,11 +180,11 @@ pub async fn again(
     }
     let waiting = lease.fail(Failed { fault, sent, offer, lookup });
     catch_up(run, &waiting, Some(&snapshot).filter(|_| !leads));
-    let (lease, grant, newer) = waiting.slot().await?;
+    let (chosen, lease, newer) = taken(run, call, waiting, found).await?;
     if let Some(newer) = newer {
         *found = newer;
     }
-    Ok((grant.candidate, lease))
+    Ok((chosen, lease))
 }
 
 /// The backends for a call that occupies no engine: healthy ones, the highest priority first.
