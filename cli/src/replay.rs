@@ -33,7 +33,7 @@ pub fn run(global: &Global, replay: &Replay) -> Result<(), Failure> {
         let rule = rule(policy)?;
         let compared = tape::compare(&mut tape, &rule).map_err(unreadable)?;
         match global.output {
-            Output::Table => say(&render::replay::compared(&compared, &policy.display().to_string())),
+            Output::Table => say(&render::replay::compared(&compared, &name(policy))),
             Output::Json | Output::Yaml => say(&format!("{:#}\n", render::replay::as_json(&compared))),
         }
         return Ok(());
@@ -51,6 +51,11 @@ pub fn run(global: &Global, replay: &Replay) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    render::plain(&name.to_string_lossy())
 }
 
 fn rule(path: &Path) -> Result<Rule, Failure> {

@@ -118,7 +118,12 @@ impl Core {
         let Some(tape) = &mut self.tape else { return self.scheduler.handle(now, event, out) };
         let from = out.len();
         self.scheduler.handle(now, event.clone(), out);
-        tape.step(now, event, &out[from..]);
+        if !tape.step(now, event, &out[from..]) {
+            tracing::warn!(
+                "the tape ends here: it is full, or cannot be written, or not as fast as things happen"
+            );
+            self.tape = None;
+        }
     }
 }
 

@@ -79,7 +79,7 @@ struct Facts {
 
 /// One request, noted as it goes.
 pub struct Note {
-    id: RequestId,
+    number: u64,
     arrival: Instant,
     operation: &'static str,
     asked: Name,
@@ -90,7 +90,7 @@ pub struct Note {
 
 impl fmt::Debug for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Note").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Note").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
@@ -113,7 +113,27 @@ impl Name {
     }
 }
 
+impl Facts {
+    fn clear(&mut self) {
+        self.starts.clear();
+        let starts = std::mem::take(&mut self.starts);
+        *self = Self { starts, ..Self::default() };
+    }
+}
+
 impl Note {
+    /// Of no request.
+    fn blank() -> Self {
+        Self {
+            number: 0,
+            arrival: Instant::now(),
+            operation: "",
+            asked: Name::new(""),
+            prompt_tokens: 0,
+            facts: Mutex::default(),
+        }
+    }
+
     fn facts(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,12 +172,6 @@ impl Note {
         after
     }
 
-    /// By which it is known.
-    #[must_use]
-    pub fn id(&self) -> &RequestId {
-        &self.id
-    }
-
     /// When it came.
     #[must_use]
     pub fn arrival(&self) -> Instant {
@@ -175,38 +189,46 @@ impl Note {
 /// The notes of this data plane.
 #[derive(Debug)]
 pub struct Journal {
-    recent: Box<[Mutex<Option<Arc<Note>>>]>,
+    /// A note that nobody else has is written anew in its place: no memory comes and goes.
+    recent: Box<[Mutex<Arc<Note>>]>,
     lines: broadcast::Sender<Arc<str>>,
     tails: Arc<AtomicUsize>,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        let recent = (0..RECENT_MAX).map(|_| Mutex::new(None)).collect();
-        let (lines, _) = broadcast::channel(TAIL_LINES_MAX);
-        Self { recent, lines, tails: Arc::default() }
-    }
+    /// Of the ids of requests.
+    prefix: String,
 }
 
 impl Journal {
-    /// Begins the note of a request; that of an old one makes room.
+    /// A journal of requests that are numbered behind `prefix`.
+    #[must_use]
+    pub fn new(prefix: String) -> Self {
+        let recent = (0..RECENT_MAX).map(|_| Mutex::new(Arc::new(Note::blank()))).collect();
+        let (lines, _) = broadcast::channel(TAIL_LINES_MAX);
+        Self { recent, lines, tails: Arc::default(), prefix }
+    }
+
+    /// Begins the note of request `number`; that of an old one makes room.
     #[must_use]
     pub fn open(
         &self,
-        id: &RequestId,
+        number: u64,
         arrival: Instant,
         operation: &'static str,
         asked: &str,
         prompt_tokens: u32,
     ) -> Arc<Note> {
-        let (id, asked) = (id.clone(), Name::new(asked));
-        let note = Arc::new(Note { id, arrival, operation, asked, prompt_tokens, facts: Mutex::default() });
-        let old = self.place(note.id.number()).replace(note.clone());
-        if let Some(old) = old.filter(|old| Arc::strong_count(old) > 1) {
-            // It still runs, and nobody can ask for it any more.
-            old.facts().starts.iter_mut().for_each(|start| start.story = None);
+        let asked = Name::new(asked);
+        let mut place = self.place(number);
+        if let Some(note) = Arc::get_mut(&mut place) {
+            (note.number, note.arrival, note.operation) = (number, arrival, operation);
+            (note.asked, note.prompt_tokens) = (asked, prompt_tokens);
+            note.facts.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+            return place.clone();
         }
-        note
+        // It still runs, and nobody can ask for it any more.
+        place.facts().starts.iter_mut().for_each(|start| start.story = None);
+        let facts = Mutex::default();
+        *place = Arc::new(Note { number, arrival, operation, asked, prompt_tokens, facts });
+        place.clone()
     }
 
     /// A request ended; what is said of its end first counts.
@@ -220,7 +242,7 @@ impl Journal {
         drop(facts);
         if self.tails.load(Ordering::Relaxed) > 0 {
             // Those who listened may be gone.
-            let _ = self.lines.send(tell::line(note).into());
+            let _ = self.lines.send(tell::line(note, &self.id(note)).into());
         }
     }
 
@@ -229,7 +251,14 @@ impl Journal {
     pub fn find(&self, id: &str) -> Option<Arc<Note>> {
         let number = RequestId::number_of(id)?;
         let note = self.place(number.into()).clone();
-        note.filter(|note| *note.id == *id)
+        let known = !note.operation.is_empty() && *RequestId::new(&self.prefix, note.number) == *id;
+        known.then_some(note)
+    }
+
+    /// By which a request is known.
+    #[must_use]
+    pub fn id(&self, note: &Note) -> RequestId {
+        RequestId::new(&self.prefix, note.number)
     }
 
     /// What every request that ends from now on is told by; none when as many listen as may.
@@ -240,7 +269,7 @@ impl Journal {
         Some(Tail { lines: self.lines.subscribe(), tails: self.tails.clone() })
     }
 
-    fn place(&self, number: u64) -> MutexGuard<'_, Option<Arc<Note>>> {
+    fn place(&self, number: u64) -> MutexGuard<'_, Arc<Note>> {
         let place = &self.recent[number as usize % RECENT_MAX];
         place.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -281,14 +310,15 @@ mod tests {
     use super::*;
 
     fn open(journal: &Journal, number: u64, asked: &str) -> Arc<Note> {
-        journal.open(&RequestId::new("ab", number), Instant::now(), "chat", asked, 7)
+        journal.open(number, Instant::now(), "chat", asked, 7)
     }
 
     #[test]
     fn the_latest_are_found_and_no_others() {
-        let journal = Journal::default();
+        let journal = Journal::new("ab".to_owned());
+        assert!(journal.find("req_ab00000000").is_none());
         let first = open(&journal, 0, "m");
-        assert_eq!(journal.find("req_ab00000000").map(|note| note.id().number()), Some(0));
+        assert_eq!(journal.find("req_ab00000000").map(|note| note.number), Some(0));
         for other in ["req_ab00000001", "req_cd00000000", "00000000", "req_ab0", ""] {
             assert!(journal.find(other).is_none(), "{other}");
         }
@@ -299,11 +329,14 @@ mod tests {
         assert!(journal.find("req_ab00000000").is_none());
         assert!(journal.find("req_ab00000001").is_some());
         assert!(first.facts().starts[0].story.is_none(), "nobody can ask for it any more");
+        let again = open(&journal, RECENT_MAX as u64 + 1, "other");
+        assert!(again.facts().starts.is_empty() && again.asked.text() == "other");
+        assert!(journal.find("req_ab00000001").is_none(), "its note was written anew");
     }
 
     #[test]
     fn what_is_kept_of_one_is_bounded() {
-        let journal = Journal::default();
+        let journal = Journal::new("ab".to_owned());
         let note = open(&journal, 0, &"\u{e9}".repeat(100));
         assert_eq!(note.asked.text(), "\u{e9}".repeat(NAME_BYTES_MAX / 2));
         for start in 0..10 {
@@ -316,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_listens_too_slowly_is_told_what_is_lost() {
-        let journal = Journal::default();
+        let journal = Journal::new("ab".to_owned());
         let mut tail = journal.tail().expect("nobody listens yet");
         let others: Vec<Tail> = std::iter::from_fn(|| journal.tail()).collect();
         assert_eq!(others.len(), TAILS_MAX - 1);

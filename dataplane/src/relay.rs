@@ -17,7 +17,7 @@ use crate::{
     deadline::{Name, Passed, Watch},
     dispatch::Lease,
     journal::{Ending, Note, Tokens},
-    serve::Shared,
+    serve::{RequestId, Shared},
     upstream::{Pool, Wire},
     wake,
 };
@@ -45,6 +45,8 @@ pub struct Passage {
     pub operation: Operation,
     /// How the answer is framed.
     pub framing: Framing,
+    /// For error frames.
+    pub request_id: RequestId,
     /// Of the request, with when it came.
     pub note: Arc<Note>,
     /// The answer's bytes can be read, and it is a success: its end can be judged.
@@ -199,7 +201,7 @@ impl Relay {
         shared.report.usage(backend, usage);
         shared.report.ended(operation.name(), backend, *status);
         tracing::debug!(
-            request_id = %self.passage.note.id(), backend = %backend, operation = operation.name(), status,
+            request_id = %self.passage.request_id, backend = %backend, operation = operation.name(), status,
             total_ms = self.passage.note.arrival().elapsed().as_millis() as u64, prompt_tokens = usage.prompt, cached_tokens = usage.cached, output_tokens = usage.output,
             "answered"
         );
@@ -223,8 +225,7 @@ impl Relay {
     fn cut(&mut self, outcome: Outcome, what: String, fault: &Fault) {
         self.wire = None;
         self.release(outcome);
-        let Passage { backend, shared, operation, framing, note, .. } = &self.passage;
-        let request_id = note.id();
+        let Passage { backend, shared, operation, framing, request_id, .. } = &self.passage;
         tracing::warn!(%request_id, backend = %backend, what, "an answer broke off");
         let status = fault.status(operation.dialect());
         shared.report.ended(operation.name(), backend, status);

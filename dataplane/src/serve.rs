@@ -126,7 +126,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             dispatch,
             report: Report::new(),
-            journal: Journal::default(),
+            journal: Journal::new(id_prefix.clone()),
             limits,
             cutting: AtomicBool::new(false),
             budget: Budget::new(limits.bodies_bytes_max),

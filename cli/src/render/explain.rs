@@ -103,9 +103,12 @@ fn story(told: &Value) -> String {
         said += &format!("\nby policy {}:\n", text(told, "policy"));
     }
     for look in list(told, "looks") {
+        let spans = |key: &str| look[key].as_f64().unwrap_or_default();
         let times = match look["looks"].as_u64() {
-            None | Some(1) => String::new(),
-            Some(looks) => format!(" to {} ({looks} looks)", time(look, "until_ms")),
+            Some(looks) if spans("until_ms") - spans("after_ms") >= 1.0 => {
+                format!(" to {} ({looks} looks)", time(look, "until_ms"))
+            }
+            _ => String::new(),
         };
         let came = match (look["came_to"].as_str(), look["backend"].as_str()) {
             (Some("start"), Some(backend)) => format!("starts on {}", plain(backend)),

@@ -10,9 +10,9 @@ use crate::config::Snapshot;
 
 /// A request that ended, as a line with its end.
 #[must_use]
-pub fn line(note: &Note) -> String {
+pub fn line(note: &Note, id: &str) -> String {
     let facts = note.facts();
-    let mut line = brief(note, &facts);
+    let mut line = brief(note, &facts, id);
     if let Some(start) = facts.starts.last() {
         line["backend"] = json!(&*start.backend);
         line["model"] = json!(&*start.model);
@@ -24,9 +24,9 @@ pub fn line(note: &Note) -> String {
 
 /// All that is known of a request. `waiting` is how it stands in the queue, where it does.
 #[must_use]
-pub fn whole(note: &Note, waiting: Option<Story>, snapshot: &Snapshot) -> Value {
+pub fn whole(note: &Note, id: &str, waiting: Option<Story>, snapshot: &Snapshot) -> Value {
     let facts = note.facts();
-    let mut whole = brief(note, &facts);
+    let mut whole = brief(note, &facts, id);
     let started = |start: &Start| {
         json!({
             "backend": &*start.backend,
@@ -43,7 +43,7 @@ pub fn whole(note: &Note, waiting: Option<Story>, snapshot: &Snapshot) -> Value 
     whole
 }
 
-fn brief(note: &Note, facts: &Facts) -> Value {
+fn brief(note: &Note, facts: &Facts, id: &str) -> Value {
     let state = match facts.ending {
         Some((Ending::Answered, ..)) => "answered",
         Some((Ending::Refused, ..)) => "refused",
@@ -54,7 +54,7 @@ fn brief(note: &Note, facts: &Facts) -> Value {
         None => "running",
     };
     json!({
-        "id": &**note.id(),
+        "id": id,
         "at_ms": epoch_ms(note.arrival),
         "operation": note.operation,
         "asked": note.asked.text(),

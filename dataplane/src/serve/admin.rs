@@ -104,7 +104,7 @@ async fn explain(
         return Err((StatusCode::NOT_FOUND, Json(json!({ "error": why }))));
     };
     let waiting = note.ticket().and_then(|ticket| shared.dispatch.story(ticket));
-    Ok(Json(tell::whole(&note, waiting, &shared.snapshot.load())))
+    Ok(Json(tell::whole(&note, &id, waiting, &shared.snapshot.load())))
 }
 
 /// A line for each request that ends from now on, until the client leaves or the data plane stops.

@@ -46,7 +46,8 @@ pub struct Inquiry {
 impl Inquiry {
     /// Begins the note of a call for `model`, unless it is begun.
     pub fn note(&self, shared: &Shared, operation: Operation, model: &str, prompt_tokens: u32) -> Arc<Note> {
-        let open = || shared.journal.open(&self.id, self.arrival, operation.name(), model, prompt_tokens);
+        let open =
+            || shared.journal.open(self.id.number(), self.arrival, operation.name(), model, prompt_tokens);
         self.noted.get_or_init(open).clone()
     }
 

@@ -62,11 +62,12 @@ impl Recorder {
     }
 
     /// The core was told `event` at `at` and said this. Never waits: when too many records wait to be written, the tape
-    /// ends before this one.
-    pub fn step(&mut self, at: Moment, event: Event, said: &[Decision]) {
+    /// ends before this one. False once it has ended: full, behind, or not to be written.
+    pub fn step(&mut self, at: Moment, event: Event, said: &[Decision]) -> bool {
         if self.lines.is_some() {
             self.send(Line::Step(Step::new(at, event, said)));
         }
+        self.lines.is_some()
     }
 
     /// Ends the tape and waits until it is written.

@@ -353,6 +353,7 @@ fn relayed(
         uncounted: chosen.backend.kind == Kind::Ollama,
         operation: call.operation,
         framing: call.framing,
+        request_id: run.inquiry.id.clone(),
         note: call.note.clone(),
         judged: begun.judged,
         strip,
