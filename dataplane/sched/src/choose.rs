@@ -52,7 +52,7 @@ pub(crate) fn reserve(ticket: &Ticket, slots: &Slots) -> u8 {
     }
     let able = |candidate: &&Candidate| {
         let room = slots.room(candidate.backend);
-        room.is_some_and(|room| room.able() && fits(ticket.tokens(), &room.backend))
+        room.is_some_and(|room| room.sure() && fits(ticket.tokens(), &room.backend))
             && !ticket.tried.contains(candidate.backend)
     };
     candidates.filter(able).map(|candidate| candidate.reserve).min().unwrap_or_default()

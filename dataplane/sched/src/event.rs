@@ -39,8 +39,8 @@ pub struct Candidate {
     pub backend: BackendId,
     /// Under which name.
     pub model: ModelId,
-    /// It is taken only while none of a lower number could take the request: each of those is down, rests, was tried,
-    /// drains or takes no prompt so long. That those are busy is no reason.
+    /// It is taken only while none of a lower number could take the request: each of those is down, rests, is on trial,
+    /// was tried, drains or takes no prompt so long. That those are busy is no reason.
     pub reserve: u8,
 }
 

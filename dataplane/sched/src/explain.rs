@@ -361,9 +361,9 @@ fn bar(ticket: &Ticket, candidate: &Candidate, slots: &Slots, reserve: u8) -> Op
         (room.backend.draining, Bar::Draining),
         (room.backend.health == Health::Unhealthy, Bar::Down),
         (room.switch.rests_until().is_some(), Bar::Resting),
+        (!room.sure(), Bar::OnTrial),
         (candidate.reserve != reserve, Bar::InReserve),
         (room.vacant() == 0, Bar::Full),
-        (room.free() == 0, Bar::OnTrial),
         (!room.takes(candidate.model), Bar::OtherModel),
     ];
     bars.into_iter().find(|(barred, _)| *barred).map(|(_, bar)| bar)

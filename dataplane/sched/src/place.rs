@@ -176,7 +176,7 @@ impl Scheduler {
             fair.rank(key, picked as f64 * each, tuning.fair_quantum)
         };
         let may = |kind: &Kind| {
-            let reserve = kind.reserve(|backend| self.slots.room(backend).is_some_and(Room::able));
+            let reserve = kind.reserve(|backend| self.slots.room(backend).is_some_and(Room::sure));
             kind.of(reserve).any(|backend| open.contains(&backend) && self.takes(backend, kind, reserve))
         };
         self.queue.window(may, WINDOW, (self.now, tuning.age_max), rank, window);

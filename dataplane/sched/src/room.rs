@@ -91,6 +91,11 @@ impl Room {
         self.backend.up() && self.switch.rests_until().is_none()
     }
 
+    /// The same, where nothing has to be found out first: while a trial runs, others need not wait for its end.
+    pub(crate) fn sure(&self) -> bool {
+        self.backend.up() && self.switch.admits(1) > 0
+    }
+
     /// Whether `model` is not in its memory.
     pub(crate) fn loads(&self, model: ModelId) -> bool {
         self.backend.models_max.is_some() && self.memory.lacks(model)

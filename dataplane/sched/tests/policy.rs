@@ -122,13 +122,30 @@ fn who_waits_turns_to_the_reserve_when_no_other_can() {
 }
 
 #[test]
+fn while_one_request_tries_a_backend_out_the_others_take_the_reserve() {
+    under_each(
+        "a:1 b:2",
+        &[
+            ("0 arrive 1 on a/b by POLICY", "start 1 a0"),
+            ("0 fail 1 connect", "start 1 b0"),
+            ("5000 done 1", ""),
+            ("5000 arrive 2 on a/b by POLICY", "start 2 a0"),
+            ("5000 arrive 3 on a/b by POLICY", "start 3 b0"),
+            ("5100 first 2", ""),
+            ("5100 arrive 4 on a/b by POLICY", ""),
+            ("5200 done 2", "start 4 a0"),
+        ],
+    );
+}
+
+#[test]
 fn many_who_wait_for_one_target_keep_nobody_from_another() {
     let mut steps: Vec<(String, &str)> = vec![
         ("0 arrive 100 on a".to_owned(), "start 100 a0"),
         ("0 arrive 101 on b".to_owned(), "start 101 b0"),
     ];
     // more than are looked at at once
-    steps.extend((0..40).map(|number| (format!("0 arrive {number} on a/b"), "")));
+    steps.extend((0..40).map(|number| (format!("0 arrive {number} on a/b key {number}"), "")));
     steps.push(("0 arrive 50 on b/a".to_owned(), ""));
     steps.push(("10 done 101".to_owned(), "start 50 b0"));
     let steps: Vec<(&str, &str)> = steps.iter().map(|(step, said)| (step.as_str(), *said)).collect();

@@ -63,6 +63,9 @@ mod tests {
             version: Some(v1::Version { lineage: "ab".into(), epoch: u64::MAX, seq: 7 }),
             owner: true,
             salt: vec![1, 2, 255],
+            // a newer control plane may say what this version has no word for
+            routes: vec![v1::Route { policy: 77, class: -5, ..v1::Route::default() }],
+            scheduling: Some(v1::Scheduling { fair: Some(false), ..v1::Scheduling::default() }),
             ..Default::default()
         };
         super::write(&path, &snapshot).unwrap();
