@@ -10,6 +10,7 @@ mod agree;
 mod best;
 mod budget;
 mod close;
+mod decline;
 mod full;
 mod idle;
 mod late;
@@ -20,6 +21,7 @@ mod open;
 mod order;
 mod reason;
 mod rest;
+mod share;
 mod spare;
 mod trial;
 mod tries;
@@ -54,6 +56,8 @@ pub const LAWS: &[Law] = &[
     Law { name: "idle", holds: idle::holds },
     Law { name: "age", holds: age::holds },
     Law { name: "load", holds: load::holds },
+    Law { name: "decline", holds: decline::holds },
+    Law { name: "share", holds: share::holds },
     Law { name: "order", holds: order::holds },
     Law { name: "best", holds: best::holds },
     Law { name: "full", holds: full::holds },

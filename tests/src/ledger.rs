@@ -10,13 +10,21 @@ use sched::{
     TicketId, View,
 };
 
+mod decline;
 mod health;
+mod load;
 mod purse;
+mod query;
 mod row;
+mod share;
 
+pub use decline::Decline;
 pub use health::{Health, Stand, up};
 pub use purse::Purse;
 pub use row::{Held, Refused, Started, Wait};
+pub use share::Shares;
+
+use load::Loads;
 
 /// The books. Tickets of one world count upwards in order of arrival.
 pub struct Ledger {
@@ -35,6 +43,9 @@ pub struct Ledger {
     strangers: Vec<TicketId>,
     health: BTreeMap<BackendId, Health>,
     purse: Purse,
+    loads: Loads,
+    shares: Shares,
+    declines: BTreeMap<TicketId, Decline>,
     failed: Option<TicketId>,
     /// Whether the attempt that failed reached a server.
     reached: bool,
@@ -50,6 +61,9 @@ impl Ledger {
             known: fleet.backends.clone(),
             health: fleet.backends.iter().map(|(id, seen)| (*id, Health::of(seen.health))).collect(),
             purse: Purse::default(),
+            loads: Loads::default(),
+            shares: Shares::default(),
+            declines: BTreeMap::new(),
             failed: None,
             reached: true,
             closing: false,
@@ -81,6 +95,8 @@ impl Ledger {
         match event {
             Event::Arrive(arrival) => self.arrive(arrival),
             Event::FirstToken { ticket } => {
+                let backend = self.running.get(ticket).map(|held| held.backend);
+                backend.into_iter().for_each(|backend| self.loads.end(backend));
                 if let Some(held) = self.running.get_mut(ticket).filter(|held| !held.streaming) {
                     held.streaming = true;
                     self.health.entry(held.backend).or_default().succeed(held.era, now);
@@ -142,8 +158,11 @@ impl Ledger {
                 let health = self.health.entry(backend).or_default();
                 health.start(ticket);
                 let (era, model) = (health.era, wait.model(backend));
-                let held = Held { backend, slot, model, streaming: false, era, wait: wait.clone() };
-                self.started.push(Started { wait, held: held.clone(), taken, better, full });
+                let twice = self.load(backend, &wait);
+                let since = self.now;
+                let held = Held { backend, slot, model, since, streaming: false, era, wait: wait.clone() };
+                self.shares.start(&held);
+                self.started.push(Started { wait, held: held.clone(), taken, better, full, twice });
                 self.running.insert(ticket, held);
             }
             Decision::Refuse { why, .. } => {
@@ -163,6 +182,18 @@ impl Ledger {
         if self.reached && self.failed.is_some_and(|ticket| self.waiting.contains_key(&ticket)) {
             self.purse.retry(self.now);
         }
+        self.judge_declines();
+        self.judge_shares();
+    }
+
+    /// Who waits by choice, and since when.
+    pub fn declines(&self) -> &BTreeMap<TicketId, Decline> {
+        &self.declines
+    }
+
+    /// What keys had of the slots.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// The latest moment that was told.
@@ -256,46 +287,6 @@ impl Ledger {
         self.known.get(&backend)
     }
 
-    /// How many requests run on a backend.
-    pub fn busy(&self, backend: BackendId) -> usize {
-        self.running.values().filter(|held| held.backend == backend).count()
-    }
-
-    /// How many more requests a backend may take now.
-    pub fn free(&self, backend: BackendId) -> usize {
-        let Some(seen) = self.fleet.backends.get(&backend) else { return 0 };
-        let Some(health) = self.health.get(&backend) else { return 0 };
-        if up(seen) { health.admits(self.vacant(backend)) } else { 0 }
-    }
-
-    fn vacant(&self, backend: BackendId) -> usize {
-        let slots = self.fleet.backends.get(&backend).map_or(0, |seen| seen.slots as usize);
-        slots.saturating_sub(self.busy(backend) + self.cooling(backend))
-    }
-
-    /// The backends of the fleet that a request names.
-    pub fn named(&self, arrival: &Arrival) -> BTreeMap<BackendId, &Backend> {
-        let ids = arrival.candidates.iter().map(|candidate| candidate.backend);
-        ids.filter_map(|id| self.fleet.backends.get(&id).map(|backend| (id, backend))).collect()
-    }
-
-    /// Whether a request may run on a backend of the fleet: it names it, was not tried on it, and fits with a
-    /// tenth to spare.
-    pub fn may(&self, wait: &Wait, backend: BackendId) -> bool {
-        let needed = u64::from(wait.arrival.prompt_tokens) * 11;
-        let fits = |limit: u32| needed <= u64::from(limit) * 10;
-        wait.arrival.candidates.iter().any(|candidate| candidate.backend == backend)
-            && !wait.tried.contains(&backend)
-            && self.fleet.backends.get(&backend).is_some_and(|seen| seen.max_input_tokens.is_none_or(fits))
-    }
-
-    /// The backends that a request may run on.
-    pub fn feasible(&self, wait: &Wait) -> BTreeMap<BackendId, &Backend> {
-        let mut named = self.named(&wait.arrival);
-        named.retain(|id, _| self.may(wait, *id));
-        named
-    }
-
     fn arrive(&mut self, arrival: &Arrival) {
         if !self.waiting.contains_key(&arrival.ticket) && !self.running.contains_key(&arrival.ticket) {
             self.answers.entry(arrival.ticket).or_default();
@@ -314,6 +305,10 @@ impl Ledger {
 
     fn finish(&mut self, ticket: TicketId, outcome: Outcome) {
         let Some(held) = self.running.remove(&ticket) else { return };
+        self.shares.end(&held, self.now);
+        if self.busy(held.backend) == 0 {
+            self.loads.end(held.backend);
+        }
         let health = self.health.entry(held.backend).or_default();
         match outcome {
             Outcome::Done if held.streaming => {}
@@ -329,6 +324,10 @@ impl Ledger {
     /// The ticket waits again for what it was not tried on.
     fn fail(&mut self, ticket: TicketId, fault: Fault, sent: bool) {
         let Some(held) = self.running.remove(&ticket) else { return };
+        self.shares.end(&held, self.now);
+        if self.busy(held.backend) == 0 {
+            self.loads.end(held.backend);
+        }
         let health = self.health.entry(held.backend).or_default();
         match fault {
             Fault::Limited { retry_after } => {
@@ -374,23 +373,7 @@ impl Ledger {
         let mut health = std::mem::take(&mut self.health);
         health.retain(|id, _| self.fleet.backends.contains_key(id) || self.busy(*id) + self.cooling(*id) > 0);
         self.health = health;
-    }
-
-    fn holders(&self, backend: BackendId) -> impl Iterator<Item = SlotId> {
-        let running = self.running.values().map(|held| (held.backend, held.slot));
-        let cooling = self.cooling.iter().map(|(id, slot, _)| (*id, *slot));
-        running.chain(cooling).filter(move |(id, _)| *id == backend).map(|(_, slot)| slot)
-    }
-
-    fn better(&self, wait: &Wait, chosen: BackendId) -> Option<BackendId> {
-        let feasible = self.feasible(wait);
-        let merit = |id: BackendId, backend: &Backend| {
-            let share = self.vacant(id) as f64 / f64::from(backend.slots.max(1));
-            (backend.priority, share)
-        };
-        let own = feasible.get(&chosen).map(|backend| merit(chosen, backend))?;
-        let better =
-            |(id, backend): &(&BackendId, &&Backend)| self.free(**id) > 0 && merit(**id, backend) > own;
-        feasible.iter().find(better).map(|(id, _)| *id)
+        let health = &self.health;
+        self.loads.retain(|id| health.contains_key(id));
     }
 }

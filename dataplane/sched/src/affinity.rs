@@ -55,6 +55,8 @@ pub(crate) struct Warm {
     pub(crate) cached: u32,
     /// Tokens that come from host memory; zero where the slot has more.
     pub(crate) saved: u32,
+    /// Tokens that are in the slot itself.
+    pub(crate) here: u32,
 }
 
 /// What a start would make a server forget.
@@ -124,6 +126,11 @@ impl Affinity {
         self.mirrors.get(&place)
     }
 
+    /// Blocks that all mirrors together remember.
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
     /// A request starts. The answer is how much of its prompt is thought to be cached, and what it displaced.
     pub(crate) fn start(
         &mut self,
@@ -161,8 +168,7 @@ impl Affinity {
                 if let Cache::Pool { tokens } = cache {
                     pool.tell(tokens);
                 }
-                let (cached, distance) = (pool.cached(prompt), pool.distance(prompt));
-                pool.start(ticket, prompt.clone(), now);
+                let (cached, distance) = pool.start(ticket, prompt.clone(), now);
                 (cached, distance, None)
             }
         };

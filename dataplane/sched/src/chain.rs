@@ -81,6 +81,11 @@ impl Chain {
         self.0[block].end - self.tokens_of(block)
     }
 
+    /// Whether a block is there and has this hash.
+    fn has(&self, block: usize, hash: u64) -> bool {
+        self.0.get(block).is_some_and(|link| link.hash == hash)
+    }
+
     /// Whether a block is the assistant's.
     pub(crate) fn own(&self, block: usize) -> bool {
         self.0.get(block).is_some_and(|link| link.own)
@@ -111,7 +116,7 @@ impl Chain {
 
     /// How many blocks two prompts begin with alike.
     pub(crate) fn common(&self, other: &Chain) -> usize {
-        self.first(|block, hash| other.0.get(block).is_some_and(|link| link.hash == hash))
+        self.first(|block, hash| other.has(block, hash))
     }
 }
 
@@ -131,14 +136,42 @@ impl Sequence {
     /// How many tokens of `prompt` it begins with. An assistant's message right behind the whole prompt is taken
     /// for the answer to it.
     pub(crate) fn common(&self, prompt: &Chain) -> u32 {
+        self.overlap(prompt).tokens
+    }
+
+    pub(crate) fn overlap(&self, prompt: &Chain) -> Overlap {
         let blocks = prompt.common(&self.prompt);
         // a hash that two blocks of unlike length share would be an accident; it must not break anything
         let tokens = prompt.tokens_of(blocks).min(self.prompt.tokens());
-        match blocks > 0 && blocks == self.prompt.len() {
-            true => tokens + self.answer.min(prompt.answer_behind(blocks)),
-            false => tokens,
-        }
+        let answer = match blocks > 0 && blocks == self.prompt.len() {
+            true => self.answer.min(prompt.answer_behind(blocks)),
+            false => 0,
+        };
+        Overlap { blocks, tokens: tokens + answer }
     }
+
+    /// As `overlap`, where it is more than another that the prompt has. Most sequences are told to have less by a look at
+    /// one block.
+    pub(crate) fn overlap_above(&self, prompt: &Chain, most: Overlap) -> Option<Overlap> {
+        let (blocks, held) = (most.blocks, self.prompt.len());
+        let further = blocks < prompt.len() && self.prompt.has(blocks, prompt.hash_at(blocks));
+        let answered = self.answer > 0
+            && (1..=blocks).contains(&held)
+            && self.prompt.has(held - 1, prompt.hash_at(held - 1));
+        if !further && !answered {
+            return None;
+        }
+        Some(self.overlap(prompt)).filter(|overlap| overlap.tokens > most.tokens)
+    }
+}
+
+/// What a prompt and a sequence begin with alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Overlap {
+    /// Blocks of the prompt.
+    blocks: usize,
+    /// Tokens, those of the answer included.
+    pub(crate) tokens: u32,
 }
 
 #[cfg(test)]
@@ -174,6 +207,15 @@ mod tests {
             [("abcDe", 37), ("abcDEe", 37), ("abcd", 30), ("abc", 30), ("abD", 20), ("", 0)]
         {
             assert_eq!(held.common(&chain(prompt)), tokens, "{prompt}");
+        }
+        let texts = ["abc", "abcDe", "abcDEe", "ab", "a", "xbc", "abcD", ""];
+        for (one, other) in texts.iter().flat_map(|one| texts.map(|other| (*one, other))) {
+            let prompt = chain("abcDef");
+            let (one, other) =
+                (Sequence { prompt: chain(one), answer: 7 }, Sequence { prompt: chain(other), answer: 9 });
+            let most = one.overlap(&prompt);
+            let more = Some(other.overlap(&prompt)).filter(|more| more.tokens > most.tokens);
+            assert_eq!(other.overlap_above(&prompt, most), more, "{one:?} {other:?}");
         }
         let long = Sequence { prompt: chain("abc"), answer: 70 };
         assert_eq!((long.common(&chain("abcDe")), long.common(&chain("abcDEe"))), (40, 50));

@@ -26,7 +26,7 @@ const RATIO_MIN: f64 = 0.1;
 const RATIO_MAX: f64 = 10.0;
 
 /// Tokens and the time they took, the newest weighing most.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Rate {
     tokens: f64,
     secs: f64,
@@ -54,11 +54,15 @@ struct Speeds {
     ratio: f64,
 }
 
-impl Default for Speeds {
-    fn default() -> Self {
-        let prefill = Rate::default();
-        Speeds { prefill, prefill_guess: PREFILL_GUESS, decode: DECODE_GUESS, load: None, ratio: 1.0 }
-    }
+impl Speeds {
+    /// What is thought before anything was measured.
+    const GUESS: Speeds = Speeds {
+        prefill: Rate { tokens: 0.0, secs: 0.0 },
+        prefill_guess: PREFILL_GUESS,
+        decode: DECODE_GUESS,
+        load: None,
+        ratio: 1.0,
+    };
 }
 
 /// Measured speeds of backends.
@@ -142,12 +146,12 @@ impl Estimate {
         self.speeds.retain(|(known, _), _| *known != backend);
     }
 
-    fn get(&self, place: (BackendId, ModelId)) -> Speeds {
-        self.speeds.get(&place).copied().unwrap_or_default()
+    fn get(&self, place: (BackendId, ModelId)) -> &Speeds {
+        self.speeds.get(&place).unwrap_or(&Speeds::GUESS)
     }
 
     fn entry(&mut self, place: (BackendId, ModelId)) -> Option<&mut Speeds> {
         let full = self.speeds.len() >= ESTIMATES_MAX && !self.speeds.contains_key(&place);
-        (!full).then(|| self.speeds.entry(place).or_default())
+        (!full).then(|| self.speeds.entry(place).or_insert(Speeds::GUESS))
     }
 }

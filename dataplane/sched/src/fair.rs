@@ -18,6 +18,8 @@ struct Account {
 #[derive(Debug, Default)]
 pub(crate) struct Fair {
     accounts: BTreeMap<Key, Account>,
+    /// What the key had whose request ended last: where all begin anew when nobody is left.
+    last: f64,
 }
 
 impl Fair {
@@ -28,7 +30,7 @@ impl Fair {
         }
         let had = |key: &Key| self.accounts.get(key).map_or(0.0, |account| account.had);
         let running = self.accounts.values().filter(|account| account.running > 0).map(|account| account.had);
-        let Some(least) = waiting.map(had).chain(running).min_by(f64::total_cmp) else { return };
+        let least = waiting.map(had).chain(running).min_by(f64::total_cmp).unwrap_or(self.last);
         let account = self.accounts.entry(key).or_default();
         account.had = account.had.max(least);
         if self.accounts.len() > KEYS_MAX {
@@ -52,14 +54,21 @@ impl Fair {
         if let Some(account) = self.accounts.get_mut(&key) {
             account.had += more;
             account.running = account.running.saturating_sub(1);
+            self.last = account.had;
         }
     }
 
-    /// Who is lower comes first; `more` is what it is about to have.
-    pub(crate) fn rank(&self, key: Key, more: f64, quantum: Option<Span>) -> u64 {
+    /// The least that one of these keys had.
+    pub(crate) fn least<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> f64 {
+        let had = |key: &Key| self.accounts.get(key).map_or(0.0, |account| account.had);
+        keys.map(had).min_by(f64::total_cmp).unwrap_or_default()
+    }
+
+    /// Who is lower comes first: by how many quanta a key had more than `least`; `more` is what it is about to have.
+    pub(crate) fn rank(&self, key: Key, more: f64, least: f64, quantum: Option<Span>) -> u64 {
         let Some(quantum) = quantum else { return 0 };
         let had = self.accounts.get(&key).map_or(0.0, |account| account.had) + more;
-        (had / quantum.secs().max(1e-6)).max(0.0) as u64
+        ((had - least) / quantum.secs().max(1e-6)).max(0.0) as u64
     }
 }
 
@@ -73,13 +82,24 @@ mod tests {
         let quantum = Some(Span::from_secs(10));
         fair.start(Key(1), 100.0);
         fair.join(Key(2), [].iter());
-        assert_eq!(fair.rank(Key(2), 0.0, quantum), 10);
+        assert_eq!(fair.rank(Key(2), 0.0, 0.0, quantum), 10);
         fair.end(Key(1), -50.0);
-        assert_eq!(fair.rank(Key(1), 0.0, quantum), 5);
-        assert_eq!((fair.rank(Key(1), 0.0, None), fair.rank(Key(9), 12.0, quantum)), (0, 1));
+        assert_eq!(fair.rank(Key(1), 0.0, 0.0, quantum), 5);
+        assert_eq!((fair.rank(Key(1), 0.0, 0.0, None), fair.rank(Key(9), 12.0, 0.0, quantum)), (0, 1));
         // the one that waits has the least
         fair.join(Key(3), [Key(1)].iter());
-        assert_eq!(fair.rank(Key(3), 0.0, quantum), 5);
+        assert_eq!(fair.rank(Key(3), 0.0, 0.0, quantum), 5);
+    }
+
+    #[test]
+    fn what_one_had_while_nobody_wanted_it_is_no_debt() {
+        let mut fair = Fair::default();
+        let quantum = Some(Span::from_secs(10));
+        fair.start(Key(1), 1000.0);
+        fair.end(Key(1), 0.0);
+        fair.join(Key(2), [].iter());
+        fair.join(Key(1), [Key(2)].iter());
+        assert_eq!(fair.rank(Key(2), 0.0, 0.0, quantum), fair.rank(Key(1), 0.0, 0.0, quantum));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Known {
         let answer = usage.output.unwrap_or(guess);
         self.caches.finish(course.place, arrival.ticket, answer, end, now);
         if arrival.policy == Policy::LongWaits {
-            self.recent.finish(course.place.0, &arrival.prompt, answer);
+            self.recent.finish(course.place.0, &arrival.prompt);
         }
         if outcome != Outcome::Done {
             return;

@@ -25,6 +25,7 @@ mod room;
 mod scheduler;
 mod slots;
 mod time;
+mod timeline;
 mod view;
 mod weigh;
 

@@ -9,7 +9,8 @@ use crate::queue::{Declined, Kind, Number, Ticket};
 use crate::room::Room;
 use crate::scheduler::Scheduler;
 use crate::slots::Slots;
-use crate::weigh::{Now, Options, Timeline, Weigher};
+use crate::timeline::Timeline;
+use crate::weigh::{Now, Options, Weigher};
 use crate::{BackendId, Decision, ModelId, Moment, Policy, Span, Tuning};
 
 /// How many of those who wait are weighed at once.
@@ -111,6 +112,13 @@ impl Scheduler {
         self.note(ticket, outcome)
     }
 
+    /// Whether a newcomer is placed by the pass over all who wait, which knows who comes before it and who behind. Where
+    /// more wait than a pass looks at, it comes behind them.
+    pub(crate) fn joins(&self, ticket: &Ticket) -> bool {
+        let weighs = ticket.arrival.policy == Policy::CacheAffine;
+        weighs && (1..WINDOW).contains(&self.queue.len()) && ticket.arrival.deadline > self.now
+    }
+
     /// One that is about to wait may have a free slot among these, which it did not take.
     pub(crate) fn spare(&mut self, eligible: &[BackendId]) {
         let free = eligible.iter().filter(|backend| self.slots.free(**backend) > 0);
@@ -171,9 +179,10 @@ impl Scheduler {
     fn window(&self, open: &BTreeSet<BackendId>, window: &mut Vec<Number>) {
         let fair = &self.slots.fair;
         let tuning = &self.fleet.tuning;
+        let least = fair.least(self.queue.keys());
         let rank = |key, picked: usize| {
             let each = 2.0 + self.slots.known.answers.expected(key) / 30.0;
-            fair.rank(key, picked as f64 * each, tuning.fair_quantum)
+            fair.rank(key, picked as f64 * each, least, tuning.fair_quantum)
         };
         let may = |kind: &Kind| {
             let reserve = kind.reserve(|backend| self.slots.room(backend).is_some_and(Room::sure));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::BackendId;
-use crate::chain::{Chain, Sequence};
+use crate::chain::Chain;
 
 /// Prompts from so many tokens on wait for a backend that knows them.
 pub const LONG_TOKENS: u32 = 15_000;
@@ -16,7 +16,7 @@ const SAME_PERCENT: u64 = 99;
 
 /// The prompts of all backends, the latest first.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(BTreeMap<BackendId, VecDeque<Sequence>>);
+pub(crate) struct Recent(BTreeMap<BackendId, VecDeque<Chain>>);
 
 impl Recent {
     pub(crate) fn knows(&self, backend: BackendId, prompt: &Chain) -> bool {
@@ -33,15 +33,15 @@ impl Recent {
         }
     }
 
-    pub(crate) fn finish(&mut self, backend: BackendId, prompt: &Chain, answer: u32) {
+    pub(crate) fn finish(&mut self, backend: BackendId, prompt: &Chain) {
         let prompts = self.0.entry(backend).or_default();
-        let same = |known: &Sequence| {
-            u64::from(known.common(prompt)) * 100 >= u64::from(known.tokens()) * SAME_PERCENT
+        let same = |known: &Chain| {
+            u64::from(common(known, prompt)) * 100 >= u64::from(known.tokens()) * SAME_PERCENT
         };
         if let Some(before) = prompts.iter().position(same) {
             prompts.remove(before);
         }
-        prompts.push_front(Sequence { prompt: prompt.clone(), answer });
+        prompts.push_front(prompt.clone());
         prompts.truncate(PROMPTS_MAX);
     }
 
@@ -51,10 +51,14 @@ impl Recent {
 
     fn best(&self, backend: BackendId, prompt: &Chain) -> Option<usize> {
         let known = self.0.get(&backend)?.iter().enumerate();
-        let known = known.map(|(index, known)| (known.common(prompt), index));
-        known
-            .filter(|(common, _)| *common >= KNOWN_TOKENS)
-            .max_by_key(|(common, _)| *common)
-            .map(|(_, index)| index)
+        let known = known.map(|(index, known)| (common(known, prompt), index));
+        let known = known.filter(|(common, _)| *common >= KNOWN_TOKENS);
+        // of equals the latest
+        known.rev().max_by_key(|(common, _)| *common).map(|(_, index)| index)
     }
+}
+
+/// Tokens that two prompts begin with alike.
+fn common(known: &Chain, prompt: &Chain) -> u32 {
+    prompt.tokens_of(prompt.common(known))
 }

@@ -176,6 +176,11 @@ impl Scheduler {
         self.pass.evaluations()
     }
 
+    /// Blocks of prompts that are remembered of all backends.
+    pub fn records(&self) -> usize {
+        self.slots.known.caches.records()
+    }
+
     fn expire(&mut self, out: &mut Vec<Decision>) {
         while let Some((mut ticket, eligible)) = self.queue.expire(self.now) {
             let why = self.late(&ticket, &eligible);
@@ -213,7 +218,9 @@ impl Scheduler {
     fn admit(&mut self, ticket: &mut Ticket) -> Result<Next, Refusal> {
         self.open(ticket)?;
         let full = self.queue.len() >= self.fleet.queue_max;
-        if let Some(place) = self.place_last(ticket, full) {
+        if (full || !self.joins(ticket))
+            && let Some(place) = self.place_last(ticket, full)
+        {
             return Ok(Next::Start(place));
         }
         let eligible = eligible(ticket, &self.slots)?;

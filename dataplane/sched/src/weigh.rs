@@ -1,16 +1,14 @@
 //! What a start costs, in seconds: the wait for the slot, the load of the model, the prefill of what is not cached, and
 //! what all that costs others.
 
-use std::collections::BTreeMap;
-
 use crate::affinity::{Lost, Mirror, Warm};
-use crate::chain::Sequence;
 use crate::choose::{fits, reserve};
 use crate::explain::{Bar, Notes, Seat, Terms};
 use crate::queue::Ticket;
 use crate::returns::End;
 use crate::room::Room;
 use crate::slots::Slots;
+use crate::timeline::{Timeline, Turn};
 use crate::{BackendId, CANDIDATES_MAX, Candidate, ModelId, Moment, SERVICE_GUESS, Span, Tuning};
 
 /// What slowing down one answer by a second of prefill costs it, in seconds.
@@ -19,6 +17,8 @@ const DECODE_SLOWED: f64 = 0.6;
 const LOAD_COST: f64 = 0.05;
 /// Nobody waits to save fewer seconds.
 const WAIT_WORTH: f64 = 0.02;
+/// Sums of seconds are off by less.
+const ROUNDED: f64 = 1e-6;
 /// A slot is kept for no fewer tokens.
 const HOLD_TOKENS_MIN: u32 = 512;
 
@@ -51,59 +51,6 @@ pub(crate) struct Later {
     pub(crate) service: f64,
 }
 
-/// A slot that will be free.
-#[derive(Clone, Debug)]
-pub(crate) struct Turn {
-    /// In so many seconds.
-    pub(crate) at: f64,
-    /// What will be in it; none where a request was cut off and the server's slot is free already.
-    pub(crate) held: Option<Sequence>,
-}
-
-/// When the busy slots come free, and for whom.
-#[derive(Default)]
-pub(crate) struct Timeline {
-    turns: BTreeMap<BackendId, Vec<Turn>>,
-    /// How many wait for a backend that are in no turn.
-    backlog: BTreeMap<BackendId, f64>,
-}
-
-impl Timeline {
-    /// Begins anew, with so many before each backend that will not be weighed.
-    pub(crate) fn clear(&mut self, backlog: BTreeMap<BackendId, f64>) {
-        self.turns.clear();
-        self.backlog = backlog;
-    }
-
-    /// The busy slots of a backend as they stand, with what was reserved since.
-    fn of(&mut self, id: BackendId, room: &Room, slots: &Slots, now: Moment) -> &[Turn] {
-        let ahead = self.backlog.get(&id).copied().unwrap_or_default();
-        self.turns.entry(id).or_insert_with(|| {
-            let mean = room.pace.mean().unwrap_or(SERVICE_GUESS).secs();
-            let ahead = ahead * mean / f64::from(room.slots().max(1));
-            let runs = room.runs.iter().filter_map(|ticket| slots.run(*ticket)).map(|run| {
-                let times = (run.since, run.first);
-                let at = slots.known.rest(&run.ticket, &run.course, times, now);
-                let held =
-                    Sequence { prompt: run.ticket.arrival.prompt.clone(), answer: run.course.answer as u32 };
-                Turn { at: at + ahead, held: Some(held) }
-            });
-            let cooling =
-                room.cooling.values().map(|until| Turn { at: until.since(now).secs() + ahead, held: None });
-            runs.chain(cooling).collect()
-        })
-    }
-
-    /// A request that waits for this slot will have it next, if nothing better comes.
-    pub(crate) fn reserve(&mut self, later: &Later, ticket: &Ticket, answer: f64) {
-        let turns = self.turns.get_mut(&later.backend);
-        if let Some(turn) = turns.and_then(|turns| turns.get_mut(later.turn)) {
-            turn.at += later.service.max(0.05);
-            turn.held = Some(Sequence { prompt: ticket.arrival.prompt.clone(), answer: answer as u32 });
-        }
-    }
-}
-
 /// What there is for a request.
 #[derive(Default)]
 pub(crate) struct Options {
@@ -131,41 +78,45 @@ impl Weigher<'_> {
         let old = must || self.now.since(ticket.since) >= self.tuning.age_max;
         let mut options = Options::default();
         let reserve = reserve(ticket, slots);
-        let usable = || {
-            let candidates = (0u16..).zip(ticket.arrival.candidates.iter().take(CANDIDATES_MAX));
-            candidates.filter_map(|(index, candidate)| {
-                let room = slots.room(candidate.backend)?;
-                let may = candidate.reserve == reserve && room.able() && fits(ticket.tokens(), &room.backend);
-                (may && !ticket.tried.contains(candidate.backend)).then_some((index, candidate, room))
-            })
-        };
-        for (index, candidate, room) in usable() {
+        let candidates = (0u16..).zip(ticket.arrival.candidates.iter().take(CANDIDATES_MAX));
+        let usable = candidates.filter_map(|(index, candidate)| {
+            let room = slots.room(candidate.backend)?;
+            let may = candidate.reserve == reserve && room.able() && fits(ticket.tokens(), &room.backend);
+            (may && !ticket.tried.contains(candidate.backend)).then_some((index, candidate, room))
+        });
+        let mut all = Vec::with_capacity(ticket.arrival.candidates.len().min(CANDIDATES_MAX));
+        all.extend(usable);
+        let usable = all;
+        let busy = usable.iter().any(|(_, _, room)| !room.empty());
+        for (index, candidate, room) in &usable {
             let place = (candidate.backend, candidate.model);
             if room.takes(candidate.model) && !self.loads_elsewhere(place, room, ticket) {
-                match self.now(ticket, index, place, room, old) {
+                // where nobody runs nobody is waited for: what is worse before all is counted need not be counted
+                let most = options.now.filter(|_| !busy && !self.notes.on);
+                match self.now(ticket, (*index, old), place, room, most) {
                     Some(now) if options.now.is_none_or(|best| better(&now, &best, ticket)) => {
                         options.now = Some(now);
                     }
                     Some(_) => {}
                     None => {
                         options.held = true;
-                        self.notes.add(index, place, Seat::None(Bar::Kept));
+                        self.notes.add(*index, place, Seat::None(Bar::Kept));
                     }
                 }
             }
         }
         let soon = options.now.is_some_and(|now| now.cost <= WAIT_WORTH);
         let short = options.now.is_some() && ticket.arrival.prompt.len() == 0;
-        if old || soon || short {
+        if old || soon || short || !busy {
             return options;
         }
-        for (index, candidate, room) in usable() {
-            let later = self.later(ticket, index, (candidate.backend, candidate.model), room, timeline);
-            if let Some(later) = later
-                && options.later.is_none_or(|best| later.cost - later.favour < best.cost - best.favour)
-            {
-                options.later = Some(later);
-            }
+        for (index, candidate, room) in usable.iter().filter(|(_, _, room)| !room.empty()) {
+            let place = (candidate.backend, candidate.model);
+            let best = options.later.map_or(f64::INFINITY, |best| best.cost - best.favour);
+            // who is told why wants to know of the others too
+            let most = if self.notes.on { f64::INFINITY } else { best };
+            let later = self.later(ticket, (*index, most), place, room, timeline);
+            options.later = later.filter(|later| later.cost - later.favour < best).or(options.later);
         }
         options
     }
@@ -183,10 +134,10 @@ impl Weigher<'_> {
     fn now(
         &mut self,
         ticket: &Ticket,
-        candidate: u16,
+        (candidate, old): (u16, bool),
         place: (BackendId, ModelId),
         room: &Room,
-        old: bool,
+        most: Option<Now>,
     ) -> Option<Now> {
         *self.evaluations += 1;
         let known = &self.slots.known;
@@ -200,25 +151,28 @@ impl Weigher<'_> {
         let prefill = f64::from(uncached) / rate;
         let (share, decoding) = self.contention(room, prefill);
         let interference = self.tuning.interference_weight * (share + DECODE_SLOWED * decoding * prefill);
-        let eviction = match (mirror, warm) {
-            (Some(mirror), Some(warm)) if !old => self.eviction(ticket, mirror, warm, rate)?,
-            _ => 0.0,
-        };
         let taken = f64::from(room.busy) / f64::from(room.slots().max(1));
         let (balance, priority) = (LOAD_COST * taken, room.backend.priority);
         let favour = self.tuning.priority_step * f64::from(priority);
-        let terms = Terms {
+        let mut terms = Terms {
             wait: self.crowd(room),
             load,
             prefill,
             share,
-            eviction,
+            eviction: 0.0,
             interference,
             balance,
             favour,
             cached,
             uncached,
             rate,
+        };
+        let so_far = terms.cost();
+        let lost =
+            most.is_some_and(|best| so_far - favour > (best.cost - best.favour) + near(so_far, best.cost));
+        terms.eviction = match (mirror, warm) {
+            (Some(mirror), Some(warm)) if !old && !lost => self.eviction(ticket, mirror, warm, rate)?,
+            _ => 0.0,
         };
         self.notes.add(candidate, place, Seat::Free(terms));
         let cost = terms.cost();
@@ -264,7 +218,7 @@ impl Weigher<'_> {
             Mirror::Lanes(lanes) => {
                 let lane = &lanes.lanes()[warm.lane];
                 let idle = self.now.since(lane.last);
-                lanes.displaced(&lane.held, idle, prompt, warm.saved, self.now, self.lost);
+                lanes.displaced(&lane.held, idle, (warm.here, warm.saved), self.now, self.lost);
                 keeps = self.now.since(lane.tenure) < self.tuning.hold_tenure;
                 if !lanes.keeps_evicted() {
                     end = lane.end;
@@ -289,56 +243,85 @@ impl Weigher<'_> {
         self.tuning.eviction_weight * self.lost.iter().map(one).sum::<f64>()
     }
 
-    /// What it costs to wait for the best busy slot of a backend.
+    /// Finds what a server forgets when a request starts in a slot that comes free, of whose prompt it has so much in that
+    /// slot and in all.
+    fn forgets(
+        &mut self,
+        ticket: &Ticket,
+        mirror: Option<&Mirror>,
+        turn: &Turn,
+        (here, cached): (u32, u32),
+        answer: f64,
+    ) {
+        self.lost.clear();
+        match (mirror, &turn.held) {
+            _ if self.tuning.eviction_weight == 0.0 => {}
+            (Some(Mirror::Pool(pool)), _) => {
+                pool.displaced(&ticket.arrival.prompt, cached, answer as u32, self.now, self.lost);
+            }
+            (Some(Mirror::Lanes(lanes)), Some(held)) => {
+                lanes.displaced(held, Span::ZERO, (here, 0), self.now, self.lost);
+            }
+            _ => {}
+        }
+    }
+
+    /// What it costs to wait for the best busy slot of a backend. Where the wait alone costs no less than `most`, the
+    /// backend's favour taken off, nothing is compared.
     fn later(
         &mut self,
         ticket: &Ticket,
-        candidate: u16,
+        (candidate, most): (u16, f64),
         place: (BackendId, ModelId),
         room: &Room,
         timeline: &mut Timeline,
     ) -> Option<Later> {
-        let known = &self.slots.known;
+        let slots = self.slots;
+        let known = &slots.known;
+        let favour = self.tuning.priority_step * f64::from(room.backend.priority);
+        let most = most + favour + ROUNDED;
+        let turns = timeline.of(place.0, room, slots, self.now);
+        let soonest = turns.iter().map(|turn| turn.at).fold(f64::INFINITY, f64::min);
+        if soonest >= most {
+            return None;
+        }
         let loads = room.loads(place.1);
         let load = if loads { known.speeds.load(place) } else { 0.0 };
         let prompt = &ticket.arrival.prompt;
         let mirror = known.caches.mirror(place).filter(|_| !loads);
         let rate = known.speeds.prefill(place);
         let answer = known.answers.expected(ticket.arrival.key);
-        let favour = self.tuning.priority_step * f64::from(room.backend.priority);
         let idle = |mirror: &Mirror| mirror.peek(prompt, ticket.tokens()).map_or(0, |warm| warm.cached);
         let (pooled, elsewhere) = match mirror {
             Some(Mirror::Pool(pool)) => (true, pool.cached(prompt)),
             Some(Mirror::Lanes(lanes)) => (false, lanes.anywhere(prompt)),
             None => (false, 0),
         };
+        // all turns of a pool find the same there, and those of a load wait for the last: the first of the best will do
+        let alike = pooled || loads;
+        let last = turns.iter().map(|turn| turn.at).fold(0.0, f64::max);
         let mut best: Option<(Later, Terms)> = None;
-        let last =
-            timeline.of(place.0, room, self.slots, self.now).iter().map(|turn| turn.at).fold(0.0, f64::max);
-        for (index, turn) in timeline.of(place.0, room, self.slots, self.now).iter().enumerate() {
+        for (index, turn) in turns.iter().enumerate() {
+            // another model is loaded when all is quiet
+            let wait = if loads { last } else { turn.at }.max(0.0);
+            let same = alike && (best.is_some() || !loads && turn.at > soonest);
+            if same || wait >= best.map_or(most, |(best, _)| best.cost) {
+                continue;
+            }
             *self.evaluations += 1;
-            let cached = match (&turn.held, mirror) {
-                _ if pooled || loads => elsewhere,
-                (Some(held), _) => held.common(prompt).max(elsewhere),
-                (None, Some(mirror)) => idle(mirror),
-                (None, None) => 0,
+            let (here, cached) = match (&turn.held, mirror) {
+                _ if alike => (0, elsewhere),
+                (Some(held), _) => {
+                    let here = held.common(prompt);
+                    (here, here.max(elsewhere))
+                }
+                (None, Some(mirror)) => (0, idle(mirror)),
+                (None, None) => (0, 0),
             };
             let cached = cached.min(ticket.tokens().saturating_sub(1));
             let uncached = ticket.tokens() - cached;
             let prefill = f64::from(uncached) / rate;
-            self.lost.clear();
-            match (mirror, &turn.held) {
-                _ if self.tuning.eviction_weight == 0.0 => {}
-                (Some(Mirror::Pool(pool)), _) => {
-                    pool.displaced(prompt, cached, answer as u32, self.now, self.lost);
-                }
-                (Some(Mirror::Lanes(lanes)), Some(held)) => {
-                    lanes.displaced(held, Span::ZERO, prompt, 0, self.now, self.lost);
-                }
-                _ => {}
-            }
-            // another model is loaded when all is quiet
-            let wait = if loads { last } else { turn.at }.max(0.0);
+            self.forgets(ticket, mirror, turn, (here, cached), answer);
             let eviction = self.again(End::Unknown, rate);
             let terms =
                 Terms { wait, load, prefill, eviction, favour, cached, uncached, rate, ..Terms::default() };
@@ -354,11 +337,15 @@ impl Weigher<'_> {
     }
 }
 
+/// Costs that differ by no more are equal.
+fn near(one: f64, other: f64) -> f64 {
+    0.001 + 0.01 * one.min(other)
+}
+
 /// Lower cost; within a hundredth of it the higher priority, the lower load, and what a conversation's beginning draws.
 fn better(one: &Now, other: &Now, ticket: &Ticket) -> bool {
     let (a, b) = (one.cost - one.favour, other.cost - other.favour);
-    let near = 0.001 + 0.01 * one.cost.min(other.cost);
-    if (a - b).abs() > near {
+    if (a - b).abs() > near(one.cost, other.cost) {
         return a < b;
     }
     let prompt = &ticket.arrival.prompt;

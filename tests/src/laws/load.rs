@@ -1,4 +1,5 @@
-//! A server that holds some models at a time loads another only while fewer are in use, so no generation is ended by it.
+//! A server that holds some models at a time loads another only while fewer are in use, so no generation is ended by it;
+//! and nobody who weighs makes one load what another is loading for the same requests.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +8,19 @@ use crate::ledger::Ledger;
 
 pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     for started in ledger.started() {
-        let backend = started.held.backend;
+        let (backend, model) = (started.held.backend, started.held.model);
         let most = ledger.fleet().backends.get(&backend).and_then(|backend| backend.models_max);
         let Some(most) = most else { continue };
         let running = || ledger.running().values().filter(|held| held.backend == backend);
-        let others: BTreeSet<_> =
-            running().map(|held| held.model).filter(|model| *model != started.held.model).collect();
+        let others: BTreeSet<_> = running().map(|held| held.model).filter(|other| *other != model).collect();
         // what was started before this bound came counts too: only who joins it anew must fit
-        let joins = running().filter(|held| held.model == started.held.model).count() > 1;
+        let joins = running().filter(|held| held.model == model).count() > 1;
         ensure(joins || others.len() < most as usize, || {
-            format!("{:?} loads {:?} on {backend:?} beside {others:?}", started.wait, started.held.model)
+            format!("{:?} loads {model:?} on {backend:?} beside {others:?}", started.wait)
+        })?;
+        let twice = started.twice.filter(|_| started.wait.chooses());
+        ensure(twice.is_none(), || {
+            format!("{:?} loads {model:?} on {backend:?} while {twice:?} loads it", started.wait)
         })?;
     }
     Ok(())

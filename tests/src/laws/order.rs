@@ -1,7 +1,8 @@
-//! Who came first starts first, save where prompts are warm: a start passes over nobody older who may use that slot.
+//! Who came first starts first, save where prompts are warm: a start passes over nobody older who may use that slot, or
+//! nobody of its key where keys have shares.
 
 use crate::laws::{Step, ensure};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Wait};
 
 pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     let started = ledger.started().iter().enumerate();
@@ -10,7 +11,10 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
         let waiting = ledger.waiting().range(..ticket).map(|(_, wait)| wait);
         let later = ledger.started()[index..].iter().map(|later| &later.wait);
         let older = later.filter(|later| later.arrival.ticket < ticket);
-        let passed = waiting.chain(older).find(|wait| ledger.may(wait, backend));
+        let shares = ledger.fleet().tuning.fair_quantum.is_some();
+        let equal = |wait: &&Wait| !shares || wait.arrival.key == started.wait.arrival.key;
+        let mut passed = waiting.chain(older).filter(equal);
+        let passed = passed.find(|wait| ledger.may(wait, backend));
         ensure(passed.is_none(), || format!("{ticket:?} on {backend:?} passes over {passed:?}"))?;
     }
     Ok(())

@@ -37,6 +37,8 @@ pub struct Held {
     pub slot: SlotId,
     /// The model that it has there.
     pub model: Option<ModelId>,
+    /// From when.
+    pub since: Moment,
     /// Whether the first token has passed.
     pub streaming: bool,
     /// How often the backend's breaker had opened when it started.
@@ -56,6 +58,8 @@ pub struct Started {
     pub taken: bool,
     /// Whether the backend could take nothing.
     pub full: bool,
+    /// Another of its candidates on which its model was being loaded when it made this one load it too.
+    pub twice: Option<BackendId>,
     /// A backend with a free slot that it should have got instead.
     pub better: Option<BackendId>,
 }

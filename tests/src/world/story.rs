@@ -37,6 +37,8 @@ pub struct Story {
     shaky: bool,
     /// By which rule requests are placed.
     policy: Policy,
+    /// One key asks for much more than the others.
+    floods: bool,
     tickets: u64,
 }
 
@@ -90,8 +92,42 @@ impl Story {
             moody_percent,
             shaky,
             policy,
+            floods: false,
             tickets: 0,
         }
+    }
+
+    /// The beginning of the story of a few servers that work for seconds on each request: who may decline a free slot
+    /// waits for as long as that pays, and who may not shares with a key that floods.
+    pub fn busy(seed: u64) -> Self {
+        let mut story = Story::new(seed);
+        let chance = &mut story.chance;
+        let chooses = story.policy == Policy::CacheAffine;
+        let swaps = chooses && chance.percent(30);
+        let backend = Backend {
+            slots: 1,
+            priority: 0,
+            max_input_tokens: None,
+            health: Health::Healthy,
+            draining: false,
+            release_grace: Span::ZERO,
+            cache: chance.pick(&CACHES),
+            models_max: swaps.then_some(1),
+            resident: Arc::default(),
+        };
+        let ids = (0..if chooses { 3 } else { 1 }).map(BackendId);
+        story.fleet.backends = ids.map(|id| (id, backend.clone())).collect();
+        story.models = vec![story.fleet.backends.keys().copied().collect(); if swaps { 3 } else { 1 }];
+        story.fleet.queue_max = 60;
+        let fair_quantum = (!chooses).then_some(Span::from_secs(5));
+        let wait_max = Span::from_secs(chance.pick(&[2, 20]));
+        let (hold, eviction_weight, age_max) = (0.0, 0.0, Span::from_secs(1000));
+        let tuning = Tuning { fair_quantum, wait_max, hold, eviction_weight, age_max, ..Tuning::default() };
+        story.fleet.tuning = tuning;
+        (story.wild, story.shaky, story.moody_percent) = (false, false, 0);
+        (story.grace_us, story.floods) = (0, true);
+        story.service_us = if chooses { 12_000_000 } else { 4_000_000 };
+        story
     }
 
     /// The fleet at the beginning.
@@ -132,7 +168,7 @@ impl Story {
             if closes == Some(turn) {
                 world.plan(now, Happening::Tell(Event::Close));
             }
-            if self.chance.below(requests_per_change) == 0 {
+            if self.chance.below(requests_per_change) == 0 && !self.floods {
                 self.change();
                 let event = if self.chance.percent(30) { self.reroute() } else { Event::Adopt(self.fleet()) };
                 world.plan(now, Happening::Tell(event));
@@ -163,7 +199,7 @@ impl Story {
     fn draw_request(&mut self, now: Moment) -> Request {
         let chance = &mut self.chance;
         self.tickets += 1;
-        let service = match chance.percent(5) {
+        let service = match chance.percent(if self.floods { 0 } else { 5 }) {
             true => Span(self.service_us * 10),
             false => Span(chance.within(1, 2 * self.service_us)),
         };
@@ -179,7 +215,11 @@ impl Story {
             78..84 => Fate::Unsent,
             _ => Fate::Leaves(now + Span(chance.below(4 * self.service_us))),
         };
-        let prompt_tokens = chance.pick(&[10, 90, 91, 500, 5000]);
+        let prompt_tokens = match (self.floods, self.policy) {
+            (true, Policy::Priority) => 10,
+            (true, _) => chance.pick(&[10, 5_000, 20_000, 20_000]),
+            (false, _) => chance.pick(&[10, 90, 91, 500, 5000]),
+        };
         let lag = Span(chance.within(0, self.grace_us));
         let (class, prompt) = match self.policy {
             Policy::CacheAffine => {
@@ -188,11 +228,12 @@ impl Story {
             }
             _ => (Class::Normal, Chain::default()),
         };
+        let key = if self.floods && chance.percent(70) { 0 } else { self.tickets % 3 };
         let arrival = Arrival {
             ticket: TicketId(self.tickets),
-            key: Key(self.tickets % 3),
+            key: Key(key),
             class,
-            weight: 1,
+            weight: [1, 2, 5][key as usize],
             prompt,
             policy: self.policy,
             prompt_tokens,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BreakerState, Decision, Event, Fleet, Moment, Outcome, Refusal, Scheduler, Span,
+    Arrival, Backend, BreakerState, Decision, Event, Fleet, Key, Moment, Outcome, Refusal, Scheduler, Span,
     TicketId, Usage, View,
 };
 
@@ -57,6 +57,12 @@ pub enum Flaw {
     Patient,
     /// It believes that servers hold all models at once.
     Reloads,
+    /// It waits for warm servers for as long as it ever may, whatever that saves.
+    Stubborn,
+    /// It waits for warm servers for half of what that saves, however long.
+    Endless,
+    /// It takes all keys for one.
+    Levels,
 }
 
 /// The scheduler with a flaw.
@@ -90,6 +96,9 @@ impl Twist {
             (Flaw::Dawdles, Event::Arrive(arrival)) => {
                 let deadline = Moment(arrival.deadline.0.saturating_add(1000));
                 vec![Event::Arrive(Arrival { deadline, ..arrival })]
+            }
+            (Flaw::Levels, Event::Arrive(arrival)) => {
+                vec![Event::Arrive(Arrival { key: Key(0), ..arrival })]
             }
             (Flaw::Insists, Event::Fail { ticket, sent, .. }) => {
                 let outcome = if sent { Outcome::Aborted } else { Outcome::Unsent };
@@ -166,6 +175,11 @@ fn twist_fleet(flaw: Flaw, fleet: &Fleet) -> Fleet {
         fleet.tuning.age_max = Span::from_secs(3600);
         fleet.tuning.wait_max = Span::from_secs(3600);
         fleet.tuning.wait_budget = 1000.0;
+    }
+    match flaw {
+        Flaw::Stubborn => fleet.tuning.wait_budget = 1000.0,
+        Flaw::Endless => fleet.tuning.wait_max = Span::from_secs(3600),
+        _ => {}
     }
     for backend in fleet.backends.values_mut() {
         twist_backend(flaw, backend);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Lost, Warm};
-use crate::chain::{Chain, Sequence};
+use crate::chain::{Chain, Overlap, Sequence};
 use crate::returns::End;
 use crate::{Moment, Span, TicketId};
 
@@ -89,21 +89,24 @@ impl Lanes {
     /// common prefix if it is not short, else the slot that was not used for longest.
     pub(crate) fn peek(&self, prompt: &Chain, total: u32) -> Option<Warm> {
         let idle = || self.lanes.iter().enumerate().filter(|(_, lane)| lane.ticket.is_none());
-        let mut best: Option<(usize, u32)> = None;
-        for (index, lane) in idle() {
-            let common = lane.held.common(prompt);
-            if best.is_none_or(|(_, most)| common > most) {
-                best = Some((index, common));
+        let (first, held) = idle().next()?;
+        let (mut lane, mut overlap) = (first, held.held.overlap(prompt));
+        for (index, other) in idle().skip(1) {
+            if let Some(more) = other.held.overlap_above(prompt, overlap) {
+                (lane, overlap) = (index, more);
             }
         }
-        let (mut lane, mut here) = best?;
+        let mut here = overlap.tokens;
         if u64::from(here) * 100 <= u64::from(total.max(1)) * SIMILAR_PERCENT {
             let (oldest, kept) = idle().min_by_key(|(_, lane)| lane.last)?;
-            (lane, here) = (oldest, kept.held.common(prompt));
+            if oldest != lane {
+                (lane, overlap) = (oldest, kept.held.overlap(prompt));
+                here = overlap.tokens;
+            }
         }
-        let saved =
-            self.saved.iter().map(|saved| saved.held.common(prompt)).max().filter(|most| *most > here);
-        Some(Warm { lane, cached: here.max(saved.unwrap_or_default()), saved: saved.unwrap_or_default() })
+        let saved = self.saved.iter().map(|saved| &saved.held);
+        let most = longest(saved, prompt, overlap);
+        Some(Warm { lane, cached: most, saved: if most > here { most } else { 0 }, here })
     }
 
     /// The most of the prompt that host memory or an idle slot holds: what a slot that comes free could start with.
@@ -111,9 +114,8 @@ impl Lanes {
         if self.ram == 0 {
             return 0;
         }
-        let idle =
-            self.lanes.iter().filter(|lane| lane.ticket.is_none()).map(|lane| lane.held.common(prompt));
-        self.saved.iter().map(|saved| saved.held.common(prompt)).chain(idle).max().unwrap_or_default()
+        let idle = self.lanes.iter().filter(|lane| lane.ticket.is_none()).map(|lane| &lane.held);
+        longest(self.saved.iter().map(|saved| &saved.held).chain(idle), prompt, Overlap::default())
     }
 
     /// A request starts where `peek` said; the answer is what it displaced there, to be put back should the request
@@ -172,17 +174,17 @@ impl Lanes {
         self.lanes.iter_mut().find(|lane| lane.ticket == Some(ticket))
     }
 
-    /// What the server forgets when `prompt` starts in a slot that holds `held`, `idle` long unused.
+    /// What the server forgets when a prompt starts in a slot that holds `held`, `idle` long unused, and has `common` of it
+    /// there or `saved` in host memory.
     pub(crate) fn displaced(
         &self,
         held: &Sequence,
         idle: Span,
-        prompt: &Chain,
-        saved: u32,
+        (common, saved): (u32, u32),
         now: Moment,
         lost: &mut Vec<Lost>,
     ) {
-        let (tokens, common) = (u64::from(held.tokens()), u64::from(held.common(prompt)));
+        let (tokens, common) = (u64::from(held.tokens()), u64::from(common));
         if tokens == common {
             return;
         }
@@ -213,4 +215,9 @@ impl Lanes {
             self.saved_tokens -= u64::from(saved.held.tokens());
         }
     }
+}
+
+/// The tokens of the longest overlap of a prompt with one of these, or with what it had before.
+fn longest<'a>(held: impl Iterator<Item = &'a Sequence>, prompt: &Chain, most: Overlap) -> u32 {
+    held.fold(most, |most, held| held.overlap_above(prompt, most).unwrap_or(most)).tokens
 }

@@ -77,7 +77,15 @@ impl Pool {
 
     /// How many tokens of the prompt are there.
     pub(crate) fn cached(&self, prompt: &Chain) -> u32 {
-        let blocks = prompt.first(|_, hash| self.find(hash).is_some());
+        self.tokens_there(prompt, self.blocks_there(prompt))
+    }
+
+    fn blocks_there(&self, prompt: &Chain) -> usize {
+        prompt.first(|_, hash| self.find(hash).is_some())
+    }
+
+    /// Tokens of so many blocks that are there, and of the answer behind them.
+    fn tokens_there(&self, prompt: &Chain, blocks: usize) -> u32 {
         let tokens = prompt.tokens_of(blocks);
         let behind = prompt.answer_behind(blocks);
         if blocks == 0 || behind == 0 {
@@ -88,15 +96,13 @@ impl Pool {
     }
 
     pub(crate) fn peek(&self, prompt: &Chain) -> Warm {
-        Warm { lane: 0, cached: self.cached(prompt), saved: 0 }
+        Warm { cached: self.cached(prompt), ..Warm::default() }
     }
 
-    /// Tokens taken in since what is there of the prompt was last used, in parts of the capacity.
-    pub(crate) fn distance(&self, prompt: &Chain) -> f64 {
-        let blocks = prompt.first(|_, hash| self.find(hash).is_some());
-        let deepest = blocks.checked_sub(1).and_then(|block| self.find(prompt.hash_at(block)));
-        let since = |place| self.clock().wrapping_sub(self.node(place).clock);
-        deepest.map_or(0.0, |place| f64::from(since(place)) * 64.0 / self.capacity as f64)
+    /// The server holds more, or less, than was thought.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.capacity = ((self.capacity as f64 * factor) as u64).clamp(TOKENS_MIN, TOKENS_MAX);
+        self.trim();
     }
 
     /// The server says how much it holds: what was learned counts while it says the same.
@@ -108,16 +114,18 @@ impl Pool {
         }
     }
 
-    /// The server holds more, or less, than was thought.
-    pub(crate) fn scale(&mut self, factor: f64) {
-        self.capacity = ((self.capacity as f64 * factor) as u64).clamp(TOKENS_MIN, TOKENS_MAX);
-        self.trim();
-    }
-
-    pub(crate) fn start(&mut self, ticket: TicketId, prompt: Chain, now: Moment) {
-        self.insert(&prompt, now);
+    /// A request starts. The answer is how many tokens of its prompt are there, and how many were taken in since those
+    /// were last used, in parts of the capacity.
+    pub(crate) fn start(&mut self, ticket: TicketId, prompt: Chain, now: Moment) -> (u32, f64) {
+        let blocks = self.blocks_there(&prompt);
+        let cached = self.tokens_there(&prompt, blocks);
+        let deepest = blocks.checked_sub(1).and_then(|block| self.find(prompt.hash_at(block)));
+        let since = |place| self.clock().wrapping_sub(self.node(place).clock);
+        let distance = deepest.map_or(0.0, |place| f64::from(since(place)) * 64.0 / self.capacity as f64);
+        self.insert(&prompt, blocks, deepest.unwrap_or(NONE), now);
         self.running.insert(ticket, prompt);
         self.trim();
+        (cached, distance)
     }
 
     /// A request ended, with so many tokens answered; `None` when it never reached the server.
@@ -127,10 +135,12 @@ impl Pool {
         if let (Some(end), Some(answer)) = (end, answer.filter(|answer| *answer > 0)) {
             self.hang(end, answer, now);
         }
+        let mut below = NONE;
         for block in (0..prompt.len()).rev() {
-            if let Some(place) = self.find(prompt.hash_at(block)) {
+            if let Some(place) = self.above(below, prompt.hash_at(block)) {
                 self.touch(place, now);
                 self.unpin(place);
+                below = place;
             }
         }
         self.trim();
@@ -191,26 +201,62 @@ impl Pool {
         while self.used > self.capacity && self.forget_oldest() {}
     }
 
-    /// Takes in a prompt and pins it.
-    fn insert(&mut self, prompt: &Chain, now: Moment) {
-        let mut parent = NONE;
-        for block in 0..prompt.len() {
+    /// Takes in a prompt, of which so many blocks are there down to `deepest`, and pins it.
+    fn insert(&mut self, prompt: &Chain, blocks: usize, deepest: u32, now: Moment) {
+        let clock = self.clock();
+        let mut above = deepest;
+        for block in (0..blocks).rev() {
+            let hash = prompt.hash_at(block);
+            // what lies above is thought to be the block before; hashes that meet by accident are looked up
+            let mut place = above;
+            if self.nodes.get(place as usize).is_none_or(|node| node.hash != hash) {
+                let Some(found) = self.find(hash) else { continue };
+                place = found;
+            }
+            above = self.take(place, now, clock);
+        }
+        let mut parent = deepest;
+        for block in blocks..prompt.len() {
             let hash = prompt.hash_at(block);
             let place = match self.find(hash) {
-                Some(place) => place,
+                Some(place) => {
+                    self.take(place, now, self.clock());
+                    place
+                }
                 None => {
                     // the text of the answer is here: what stood for it goes
                     if prompt.own(block) && block > 0 {
                         self.drop_answer(prompt.hash_at(block - 1));
                     }
-                    self.add(hash, parent, prompt.tokens_at(block), now)
+                    let place = self.add(hash, parent, prompt.tokens_at(block), now);
+                    self.nodes[place as usize].pins = 1;
+                    self.touch(place, now);
+                    place
                 }
             };
-            self.touch(place, now);
-            let node = &mut self.nodes[place as usize];
-            node.pins = node.pins.saturating_add(1);
             parent = place;
         }
+    }
+
+    /// Where a hash is that is thought to be right above a place; hashes that meet by accident are looked up.
+    fn above(&self, below: u32, hash: u64) -> Option<u32> {
+        let parent = if below == NONE { NONE } else { self.node(below).parent };
+        match parent {
+            NONE => self.find(hash),
+            parent if self.node(parent).hash == hash => Some(parent),
+            _ => self.find(hash),
+        }
+    }
+
+    /// A request uses it from now on; the answer is what lies above it.
+    fn take(&mut self, place: u32, now: Moment, clock: u32) -> u32 {
+        let node = &mut self.nodes[place as usize];
+        if node.kids == 0 && node.pins == 0 {
+            self.leaves.remove(&(node.last, place));
+        }
+        (node.last, node.clock) = (now, clock);
+        node.pins = node.pins.saturating_add(1);
+        node.parent
     }
 
     fn hang(&mut self, end: u32, answer: u32, now: Moment) {
@@ -264,7 +310,9 @@ impl Pool {
     fn touch(&mut self, place: u32, now: Moment) {
         let clock = self.clock();
         let node = &mut self.nodes[place as usize];
-        self.leaves.remove(&(node.last, place));
+        if node.kids == 0 && node.pins == 0 {
+            self.leaves.remove(&(node.last, place));
+        }
         (node.last, node.clock) = (now, clock);
     }
 

@@ -23,7 +23,7 @@ impl Table {
             match self.entries[entry] {
                 NONE => return None,
                 place if at(place) == hash => return Some(place),
-                _ => entry = (entry + 1) & (self.entries.len() - 1),
+                _ => entry = self.after(entry),
             }
         }
     }
@@ -32,7 +32,8 @@ impl Table {
     pub(crate) fn insert(&mut self, hash: u64, place: u32, at: impl Fn(u32) -> u64) {
         // at most seven of eight are taken
         if (self.len + 1) * 8 > self.entries.len() * 7 {
-            let entries = vec![NONE; (self.entries.len() * 2).max(ENTRIES_MIN)];
+            // by a quarter: a table that doubles is half empty half of the time
+            let entries = vec![NONE; (self.entries.len() * 5 / 4).max(ENTRIES_MIN)];
             for old in std::mem::replace(&mut self.entries, entries) {
                 if old != NONE {
                     self.put(at(old), old);
@@ -45,19 +46,18 @@ impl Table {
 
     /// Takes out a hash that is there. Those behind it move up, so that no gap parts them from their home.
     pub(crate) fn remove(&mut self, hash: u64, at: impl Fn(u32) -> u64) {
-        let mask = self.entries.len() - 1;
         let mut gap = self.home(hash);
         while at(self.entries[gap]) != hash {
-            gap = (gap + 1) & mask;
+            gap = self.after(gap);
         }
         let mut entry = gap;
         loop {
-            entry = (entry + 1) & mask;
+            entry = self.after(entry);
             if self.entries[entry] == NONE {
                 break;
             }
             let home = self.home(at(self.entries[entry]));
-            if entry.wrapping_sub(home) & mask >= entry.wrapping_sub(gap) & mask {
+            if self.from(home, entry) >= self.from(gap, entry) {
                 self.entries[gap] = self.entries[entry];
                 gap = entry;
             }
@@ -73,13 +73,23 @@ impl Table {
     fn put(&mut self, hash: u64, place: u32) {
         let mut entry = self.home(hash);
         while self.entries[entry] != NONE {
-            entry = (entry + 1) & (self.entries.len() - 1);
+            entry = self.after(entry);
         }
         self.entries[entry] = place;
     }
 
     fn home(&self, hash: u64) -> usize {
-        (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & (self.entries.len() - 1)
+        let spread = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        ((spread * self.entries.len() as u64) >> 32) as usize
+    }
+
+    fn after(&self, entry: usize) -> usize {
+        if entry + 1 == self.entries.len() { 0 } else { entry + 1 }
+    }
+
+    /// How far it is from one entry to another behind it.
+    fn from(&self, one: usize, other: usize) -> usize {
+        if other >= one { other - one } else { other + self.entries.len() - one }
     }
 }
 
