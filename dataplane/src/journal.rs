@@ -130,7 +130,7 @@ impl Note {
             operation: "",
             asked: Name::new(""),
             prompt_tokens: 0,
-            facts: Mutex::default(),
+            facts: Mutex::new(Facts { starts: Vec::with_capacity(1), ..Facts::default() }),
         }
     }
 
