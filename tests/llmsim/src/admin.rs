@@ -1,4 +1,4 @@
-//! `/_sim/`: the books and the faults, for tests in any language.
+//! `/_sim/`: the books, the faults and the pace, for tests in any language.
 
 use http::{Method, Response};
 use serde::Deserialize;
@@ -20,6 +20,13 @@ struct Arm {
     times: Option<u32>,
     #[serde(default)]
     scope: Option<Scope>,
+}
+
+/// The body of `POST /_sim/speed`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pace {
+    factor: f64,
 }
 
 /// Answers a request for `/_sim/` and `path`.
@@ -45,7 +52,21 @@ pub(crate) fn answer(server: &Server, method: &Method, path: &str, body: &[u8]) 
             server.arm(None);
             reply(200, &json!({}))
         }
-        _ => reply(404, &json!({"error": "there are GET stats, and GET, POST and DELETE fault"})),
+        ("POST", "speed") => match serde_json::from_slice::<Pace>(body) {
+            Ok(Pace { factor }) => {
+                server.engine.set_speed(factor);
+                reply(200, &json!({}))
+            }
+            Err(error) => reply(400, &json!({"error": error.to_string()})),
+        },
+        ("POST", "restart") => {
+            server.engine.memory.restart();
+            reply(200, &json!({}))
+        }
+        _ => {
+            let there = "there are GET stats, GET, POST and DELETE fault, POST speed and POST restart";
+            reply(404, &json!({"error": there}))
+        }
     }
 }
 
@@ -56,6 +77,8 @@ fn stats(server: &Server) -> Value {
         "running": stats.running, "peak": stats.peak, "busy": stats.busy, "accepted": stats.accepted,
         "finished": stats.finished, "aborted": stats.aborted, "failed": stats.failed,
         "refused": stats.refused, "prompt_tokens": stats.prompt_tokens, "output_tokens": stats.output_tokens,
+        "cached_tokens": stats.cached_tokens, "loads": stats.loads, "evictions": stats.evictions,
+        "killed": stats.killed,
         "listening": stats.listening, "dropped": stats.dropped, "connections": stats.connections,
         "connected": stats.connected,
         "requests": stats.requests.iter().map(seen).collect::<Vec<_>>(),
@@ -67,7 +90,7 @@ fn seen(seen: &Seen) -> Value {
     json!({
         "path": seen.path, "model": seen.model, "headers": seen.headers,
         "body": String::from_utf8_lossy(&seen.body), "start_us": seen.start_us, "end_us": seen.end_us,
-        "aborted": seen.aborted,
+        "aborted": seen.aborted, "prompt_tokens": seen.prompt_tokens, "cached_tokens": seen.cached_tokens,
     })
 }
 

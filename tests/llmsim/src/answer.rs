@@ -122,6 +122,8 @@ fn record(server: &Server, parts: &Parts, route: &Route, body: &Value, bytes: By
         model: in_path.or(body["model"].as_str()).unwrap_or_default().to_owned(),
         headers: headers.collect(),
         body: bytes,
+        prompt_tokens: 0,
+        cached_tokens: 0,
         start_us: now_us(),
         end_us: None,
         aborted: false,

@@ -8,13 +8,18 @@ mod messages;
 mod ollama;
 mod responses;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
 use serde_json::Value;
 
 use crate::{
     ask::{Ask, Tool},
     date,
     engine::Timing,
-    settings::Kind,
+    settings::{Kind, Settings},
     text,
     trouble::Surface,
 };
@@ -55,22 +60,34 @@ pub(crate) struct Head {
     /// Seconds since 1970.
     pub created: u64,
     pub prompt_tokens: u32,
+    /// Of those, what was cached; known when the first token comes.
+    pub cached: Arc<AtomicU32>,
+    /// vLLM: it tells that.
+    pub details: bool,
     pub include_usage: bool,
     /// Gemini: server-sent events rather than a JSON array.
     pub sse: bool,
 }
 
 impl Head {
-    pub fn new(kind: Kind, ask: &Ask, prompt_tokens: u32, number: u64, sse: bool) -> Self {
+    pub fn new(settings: &Settings, ask: &Ask, prompt_tokens: u32, number: u64, sse: bool) -> Self {
         Head {
-            kind,
+            kind: settings.kind,
             model: ask.model.clone(),
             seed: text::hash(ask.prompt.as_bytes()) ^ number,
             created: date::unix().as_secs(),
             prompt_tokens,
+            cached: Arc::default(),
+            details: settings.prompt_details,
             include_usage: ask.include_usage,
             sse,
         }
+    }
+
+    /// Prompt tokens that were cached, and those that were read.
+    pub fn split(&self) -> (u32, u32) {
+        let cached = self.cached.load(Ordering::Relaxed).min(self.prompt_tokens);
+        (cached, self.prompt_tokens - cached)
     }
 
     /// An id with a prefix, the same throughout one answer.
@@ -87,6 +104,16 @@ pub(crate) enum Piece {
     Call(String),
     /// A part of its arguments.
     Args(String),
+}
+
+impl Piece {
+    /// What of it comes back in the prompt of the next turn.
+    pub fn text(&self) -> String {
+        match self {
+            Piece::Text(text) | Piece::Args(text) => text.clone(),
+            Piece::Call(_) => String::new(),
+        }
+    }
 }
 
 /// Why an answer ends.

@@ -1,21 +1,21 @@
 //! The engine: slots, prefill, decode, and what it does when a client has gone.
 
 use std::{
-    collections::BTreeSet,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, SemaphorePermit, mpsc},
     time::Instant,
 };
 
 use crate::{
-    settings::{Kind, Settings},
+    memory::{Memory, Place},
+    settings::Settings,
     stats::{Entry, Outcome, Record},
 };
 
@@ -26,8 +26,14 @@ const TOKENS_AHEAD_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub model: String,
+    /// What the model reads; empty where nothing is kept of it.
+    pub prompt: Arc<str>,
     pub prompt_tokens: u32,
+    /// What it writes, a token each.
+    pub answer: Arc<[String]>,
     pub output_tokens: u32,
+    /// Where it is told how many tokens of the prompt were cached.
+    pub cached: Arc<AtomicU32>,
     pub ending: Ending,
     /// Time before anything happens.
     pub delay: Duration,
@@ -74,27 +80,23 @@ pub(crate) struct Engine {
     settings: Settings,
     record: Arc<Record>,
     slots: Arc<Semaphore>,
-    resident: Mutex<BTreeSet<String>>,
+    pub memory: Memory,
     loading: tokio::sync::Mutex<()>,
+    /// What the settings' speeds are multiplied with, as the bits of an `f64`.
+    speed: AtomicU64,
 }
 
 impl Engine {
     pub fn new(settings: Settings, record: Arc<Record>) -> Self {
         let slots = Arc::new(Semaphore::new(settings.slots.max(1) as usize));
-        let loads = matches!(settings.kind, Kind::Ollama | Kind::LmStudio);
-        let resident = if loads { BTreeSet::new() } else { settings.models.iter().cloned().collect() };
-        let (resident, loading) = (Mutex::new(resident), tokio::sync::Mutex::new(()));
-        Engine { settings, record, slots, resident, loading }
+        let (memory, loading) = (Memory::new(&settings), tokio::sync::Mutex::new(()));
+        let speed = AtomicU64::new(1f64.to_bits());
+        Engine { settings, record, slots, memory, loading, speed }
     }
 
-    /// Whether a model is in memory.
-    pub fn resident(&self, model: &str) -> bool {
-        self.resident.lock().unwrap_or_else(PoisonError::into_inner).contains(model)
-    }
-
-    /// Takes a model out of memory.
-    pub fn unload(&self, model: &str) {
-        self.resident.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
+    /// Works so many times as fast as its settings say, from the next prompt and the next token on.
+    pub fn set_speed(&self, factor: f64) {
+        self.speed.store(factor.to_bits(), Ordering::Relaxed);
     }
 
     /// Starts work that [`Record::accept`] has taken in. Dropping the receiver is leaving.
@@ -134,26 +136,42 @@ impl Engine {
     ) {
         let arrived = Instant::now();
         sleep_until(arrived + job.delay).await;
-        let slot = self.slots.acquire().await.expect("the semaphore is never closed");
-        begun.store(true, Ordering::Relaxed);
-        let busy = Busy::new(&self.record);
-        let mut timing = Timing { queue: arrived.elapsed(), ..Timing::default() };
-        timing.load = self.load(&job.model).await;
+        let mut held = self.enter(&job.model, begun).await;
+        held.timing.queue = arrived.elapsed() - held.timing.load;
+        let mut place = self.memory.sit(&job.model, &job.prompt);
+        let ended = std::mem::take(&mut place.ended);
+        let sitting = Sitting { memory: &self.memory, job, place, written };
+        tokio::select! {
+            biased;
+            () = self.generate(entry, sitting, held, steps) => {}
+            () = ended.wait() => {
+                self.record.stop(entry, Outcome::Failed, written.load(Ordering::Relaxed));
+                // An error means that the client has left.
+                let _ = steps.send(Step::Die).await;
+            }
+        }
+    }
 
+    async fn generate(&self, entry: Entry, sitting: Sitting<'_>, held: Held<'_>, steps: &mpsc::Sender<Step>) {
+        let Held { slot, busy, mut timing } = held;
+        let (job, cached) = (sitting.job, sitting.place.cached.min(sitting.job.prompt_tokens));
+        job.cached.store(cached, Ordering::Relaxed);
         let started = Instant::now();
-        let ready = started + time_of(job.prompt_tokens, self.settings.prefill_tps);
-        sleep_until(ready).await;
+        let fresh = job.prompt_tokens - cached;
+        sleep_until(started + time_of(fresh, self.settings.prefill_tps * self.speed())).await;
         timing.prefill = started.elapsed();
-        self.record.read(job.prompt_tokens);
+        self.record.read(entry, fresh, cached);
         let (stop_at, last) = match job.ending {
             Ending::Whole => (job.output_tokens, None),
             Ending::Die(after) => (after.min(job.output_tokens), Some(Step::Die)),
             Ending::Truncate(after) => (after.min(job.output_tokens), Some(Step::Truncate)),
             Ending::Stall(after) => (after.min(job.output_tokens), None),
         };
+        let mut due = Instant::now();
         for index in 1..=stop_at {
-            sleep_until(ready + time_of(index, self.settings.decode_tps)).await;
-            written.store(index, Ordering::Relaxed);
+            due += time_of(1, self.decode_tps());
+            sleep_until(due).await;
+            sitting.written.store(index, Ordering::Relaxed);
             if steps.send(Step::Token).await.is_err() {
                 return std::future::pending().await;
             }
@@ -166,22 +184,84 @@ impl Engine {
         let Ok(room) = steps.reserve().await else {
             return std::future::pending().await;
         };
-        drop(busy);
-        drop(slot);
+        drop((sitting, busy, slot));
         let outcome = if last.is_none() { Outcome::Finished } else { Outcome::Failed };
         self.record.stop(entry, outcome, stop_at);
         room.send(last.unwrap_or(Step::Done(timing)));
     }
 
-    async fn load(&self, model: &str) -> Duration {
+    /// Waits for a slot, and for the model to be in memory. One that takes the place of another waits until all is quiet,
+    /// unless it is not to.
+    async fn enter(&self, model: &str, begun: &AtomicBool) -> Held<'_> {
+        loop {
+            let alone = !self.settings.evict_kills && !self.memory.fits(model);
+            let count = if alone { self.settings.slots.max(1) } else { 1 };
+            let mut slot = self.slots.acquire_many(count).await.expect("the semaphore is never closed");
+            begun.store(true, Ordering::Relaxed);
+            let busy = Busy::new(&self.record);
+            // Another may have been loaded in its place meanwhile.
+            if let Some(load) = self.load(model, alone || self.settings.evict_kills).await {
+                drop(slot.split(count as usize - 1));
+                return Held { slot, busy, timing: Timing { load, ..Timing::default() } };
+            }
+        }
+    }
+
+    /// Loads a model where it is not in memory; none where others would have to go that must not.
+    async fn load(&self, model: &str, evicts: bool) -> Option<Duration> {
         let started = Instant::now();
         let _one_at_a_time = self.loading.lock().await;
-        if self.resident(model) {
-            return Duration::ZERO;
+        if self.memory.holds(model) {
+            return Some(Duration::ZERO);
         }
+        if !self.memory.fits(model) {
+            if !evicts {
+                return None;
+            }
+            let (evicted, killed) = self.memory.evict();
+            self.record.evicted(evicted, killed);
+        }
+        self.record.loaded();
         sleep_until(started + self.settings.load_time).await;
-        self.resident.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned());
-        started.elapsed()
+        self.memory.insert(model);
+        Some(started.elapsed())
+    }
+
+    fn speed(&self) -> f64 {
+        f64::from_bits(self.speed.load(Ordering::Relaxed))
+    }
+
+    fn decode_tps(&self) -> f64 {
+        let alone = self.settings.decode_tps * self.speed();
+        if self.settings.decode_drag == 0.0 {
+            return alone;
+        }
+        let others = self.record.look(|stats| stats.busy).saturating_sub(1);
+        alone / (1.0 + self.settings.decode_drag * f64::from(others))
+    }
+}
+
+/// What a piece of work has while it runs.
+struct Held<'a> {
+    slot: SemaphorePermit<'a>,
+    busy: Busy<'a>,
+    timing: Timing,
+}
+
+/// A place in memory, given back with what was written.
+struct Sitting<'a> {
+    memory: &'a Memory,
+    job: &'a Job,
+    place: Place,
+    written: &'a AtomicU32,
+}
+
+impl Drop for Sitting<'_> {
+    fn drop(&mut self) {
+        let written = self.written.load(Ordering::Relaxed) as usize;
+        let answer = &self.job.answer[..written.min(self.job.answer.len())];
+        let text = format!("{}{}", self.job.prompt, answer.concat());
+        self.memory.rise(&self.job.model, &self.place, &text);
     }
 }
 

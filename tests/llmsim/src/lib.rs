@@ -16,6 +16,7 @@ mod fault;
 mod flow;
 mod line;
 mod listen;
+mod memory;
 mod pages;
 mod route;
 mod server;

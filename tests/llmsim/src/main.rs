@@ -36,6 +36,27 @@ struct Args {
     /// Milliseconds to load a model.
     #[arg(long, default_value_t = 0)]
     load_ms: u64,
+    /// Models in memory at a time, 0 for all; llama.cpp is a router where this is set.
+    #[arg(long, default_value_t = 0)]
+    models_max: u32,
+    /// A model that takes the place of another kills what runs on that, instead of waiting for it.
+    #[arg(long)]
+    evict_kills: bool,
+    /// Keep prompts as servers of the kind do, and read what is cached in no time.
+    #[arg(long)]
+    cache: bool,
+    /// llama.cpp: tokens that host memory has room for.
+    #[arg(long, default_value_t = 65_536)]
+    cache_ram: u32,
+    /// vLLM and hosted kinds: tokens that the pool of blocks has room for.
+    #[arg(long, default_value_t = 200_000)]
+    kv_tokens: u32,
+    /// vLLM: tell how much of a prompt was cached.
+    #[arg(long)]
+    prompt_details: bool,
+    /// With k answers being written, each comes at a speed of 1 / (1 + this × (k - 1)).
+    #[arg(long, default_value_t = 0.0)]
+    decode_drag: f64,
     /// Refuse work above the slots instead of letting it wait inside.
     #[arg(long)]
     strict_slots: bool,
@@ -83,6 +104,13 @@ fn settings(args: Args) -> Settings {
         output_tokens: args.output_tokens,
         abort_lag: Duration::from_millis(args.abort_lag_ms),
         load_time: Duration::from_millis(args.load_ms),
+        models_max: args.models_max,
+        evict_kills: args.evict_kills,
+        cache: args.cache,
+        cache_ram: args.cache_ram,
+        kv_tokens: args.kv_tokens,
+        prompt_details: args.prompt_details,
+        decode_drag: args.decode_drag,
         strict_slots: args.strict_slots,
         first_fault: args.fault,
         api_key: args.api_key,

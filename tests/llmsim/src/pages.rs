@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     date,
     flow::{Answer, full},
+    memory::BLOCK_TOKENS,
     route::Page,
     server::Server,
     settings::Kind,
@@ -60,6 +61,7 @@ fn models(server: &Server) -> Value {
             json!({"data": data, "has_more": false, "first_id": names.first(), "last_id": names.last()})
         }
         Kind::Gemini => json!({"models": data}),
+        Kind::Llamacpp if server.settings.routes() => json!({"object": "list", "data": data}),
         Kind::Llamacpp => {
             let alias = first_model(server);
             let meta = json!({
@@ -117,6 +119,11 @@ fn entry(server: &Server, name: &str) -> Value {
                 "organization": "*", "group": null, "is_blocking": false,
             }],
         }),
+        Kind::Llamacpp => json!({
+            "id": name, "object": "model", "created": MADE, "owned_by": "llamacpp", "status": {
+                "value": if server.engine.memory.holds(name) { "loaded" } else { "unloaded" }, "args": [],
+            },
+        }),
         Kind::Ollama => json!({"id": name, "object": "model", "created": MADE, "owned_by": "library"}),
         Kind::LmStudio => json!({"id": name, "object": "model", "owned_by": "organization_owner"}),
         _ => json!({"id": name, "object": "model", "created": MADE, "owned_by": "system"}),
@@ -144,7 +151,7 @@ fn tag(server: &Server, name: &str) -> Value {
 }
 
 fn resident(server: &Server) -> Vec<Value> {
-    let names = server.settings.models.iter().filter(|name| server.engine.resident(name));
+    let names = server.settings.models.iter().filter(|name| server.engine.memory.holds(name));
     names
         .map(|name| {
             json!({
@@ -176,10 +183,10 @@ fn lm(server: &Server, name: &str) -> Value {
     let mut value = json!({
         "id": name, "object": "model", "type": "llm", "publisher": "simulated", "arch": "llama",
         "compatibility_type": "gguf", "quantization": "Q4_1",
-        "state": if server.engine.resident(name) { "loaded" } else { "not-loaded" },
+        "state": if server.engine.memory.holds(name) { "loaded" } else { "not-loaded" },
         "max_context_length": server.settings.context_length, "capabilities": ["tool_use"],
     });
-    if server.engine.resident(name) {
+    if server.engine.memory.holds(name) {
         value["loaded_context_length"] = json!(server.settings.context_length);
     }
     value
@@ -187,7 +194,7 @@ fn lm(server: &Server, name: &str) -> Value {
 
 /// LM Studio's newer list.
 fn lm_v1(server: &Server, name: &str) -> Value {
-    let instances = if server.engine.resident(name) {
+    let instances = if server.engine.memory.holds(name) {
         json!([{"id": name, "config": {
             "context_length": server.settings.context_length, "parallel": server.settings.slots,
         }}])
@@ -208,6 +215,12 @@ fn first_model(server: &Server) -> &str {
 }
 
 fn props(server: &Server) -> Value {
+    if server.settings.routes() {
+        return json!({
+            "role": "router", "max_instances": server.settings.models_max, "models_autoload": true,
+            "default_generation_settings": {"params": null, "n_ctx": 0}, "build_info": "b11434-simulated",
+        });
+    }
     json!({
         "default_generation_settings": {
             "id": 0, "n_ctx": server.settings.context_length, "is_processing": false, "params": {},
@@ -231,32 +244,48 @@ fn slots(server: &Server) -> Value {
 }
 
 fn metrics(server: &Server) -> String {
-    let (running, waiting, prompt, output) = server.record.look(|stats| {
+    let stats = server.record.look(|stats| {
         let waiting = stats.running.saturating_sub(stats.busy);
-        (u64::from(stats.busy), u64::from(waiting), stats.prompt_tokens, stats.output_tokens)
+        (
+            u64::from(stats.busy),
+            u64::from(waiting),
+            stats.prompt_tokens,
+            stats.cached_tokens,
+            stats.output_tokens,
+        )
     });
+    let (running, waiting, fresh, cached, output) = stats;
     let vllm = server.settings.kind == Kind::Vllm;
-    let rows = if vllm {
-        [
+    let rows: &[(&str, &str, u64)] = if vllm {
+        &[
             ("vllm:num_requests_running", "gauge", running),
             ("vllm:num_requests_waiting", "gauge", waiting),
             ("vllm:kv_cache_usage_perc", "gauge", 0),
-            ("vllm:prompt_tokens_total", "counter", prompt),
+            ("vllm:prefix_cache_queries_total", "counter", fresh + cached),
+            ("vllm:prefix_cache_hits_total", "counter", cached),
+            ("vllm:prompt_tokens_total", "counter", fresh + cached),
             ("vllm:generation_tokens_total", "counter", output),
         ]
     } else {
-        [
+        &[
             ("llamacpp:requests_processing", "gauge", running),
             ("llamacpp:requests_deferred", "gauge", waiting),
-            ("llamacpp:prompt_tokens_cached_total", "counter", 0),
-            ("llamacpp:prompt_tokens_total", "counter", prompt),
+            ("llamacpp:prompt_tokens_cached_total", "counter", cached),
+            ("llamacpp:prompt_tokens_total", "counter", fresh),
             ("llamacpp:tokens_predicted_total", "counter", output),
         ]
     };
     let model = first_model(server);
     let labels = if vllm { format!("{{engine=\"0\",model_name=\"{model}\"}}") } else { String::new() };
     let decimal = if vllm { ".0" } else { "" };
-    rows.iter()
-        .map(|(name, kind, value)| format!("# TYPE {name} {kind}\n{name}{labels} {value}{decimal}\n"))
-        .collect()
+    let row = |(name, kind, value): &(&str, &str, u64)| {
+        format!("# TYPE {name} {kind}\n{name}{labels} {value}{decimal}\n")
+    };
+    let blocks = (server.settings.kv_tokens as usize) / BLOCK_TOKENS;
+    let config = format!(
+        "# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{block_size=\"{BLOCK_TOKENS}\",\
+         enable_prefix_caching=\"{}\",engine=\"0\",num_gpu_blocks=\"{blocks}\"}} 1.0\n",
+        if server.settings.cache { "True" } else { "False" },
+    );
+    rows.iter().map(row).chain(vllm.then_some(config)).collect()
 }

@@ -76,7 +76,8 @@ impl Server {
 
     /// llama.cpp still loads its model.
     pub fn loading(&self) -> bool {
-        self.settings.kind == Kind::Llamacpp && self.started.elapsed() < self.settings.load_time
+        let one = self.settings.kind == Kind::Llamacpp && !self.settings.routes();
+        one && self.started.elapsed() < self.settings.load_time
     }
 
     /// A number for one answer.
@@ -88,7 +89,7 @@ impl Server {
     pub fn model(&self, asked: &str) -> Result<String, Trouble> {
         let models = &self.settings.models;
         let found = match self.settings.kind {
-            Kind::Llamacpp => models.first().cloned(),
+            Kind::Llamacpp if !self.settings.routes() => models.first().cloned(),
             Kind::Ollama => {
                 let plain = |name: &str| name.strip_suffix(":latest").unwrap_or(name).to_owned();
                 models.iter().find(|name| plain(name) == plain(asked)).cloned()

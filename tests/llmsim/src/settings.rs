@@ -89,9 +89,28 @@ pub struct Settings {
     pub output_tokens: u32,
     /// How long the engine works on after a client left.
     pub abort_lag: Duration,
-    /// Ollama and LM Studio: how long a model takes to load at its first use. llama.cpp: how long
-    /// after the start every path answers 503. The others serve when they listen.
+    /// How long a model takes to load, where [`Settings::loads`]: at its first use, and again when another took its
+    /// place. llama.cpp with one model: how long after the start every path answers 503. The others serve when they
+    /// listen.
     pub load_time: Duration,
+    /// Models in memory at a time; another takes the place of the one that was not used for longest. 0: all. llama.cpp
+    /// is a router where this is set.
+    pub models_max: u32,
+    /// A model that takes the place of another waits for nobody: what runs on that ends with a broken connection.
+    /// Otherwise it waits until the server is quiet, and who comes later waits behind it, as Ollama has it.
+    pub evict_kills: bool,
+    /// Keep prompts as servers of the kind do, and read what is cached in no time. llama.cpp: one sequence a slot, by its
+    /// own choice of slot, and others in host memory. Ollama, LM Studio: one sequence a slot. The others: a pool of
+    /// blocks.
+    pub cache: bool,
+    /// llama.cpp: tokens that host memory has room for.
+    pub cache_ram: u32,
+    /// Tokens that a pool has room for.
+    pub kv_tokens: u32,
+    /// vLLM: tell how much of a prompt was cached (`--enable-prompt-tokens-details`).
+    pub prompt_details: bool,
+    /// With k answers being written, each comes at a speed of 1 / (1 + this × (k − 1)).
+    pub decode_drag: f64,
     /// Refuse work above `slots` with the kind's own 503 / 429. Otherwise it waits inside, in order
     /// of arrival, as real servers have it.
     pub strict_slots: bool,
@@ -107,6 +126,18 @@ pub struct Settings {
     pub requests_kept: u32,
 }
 
+impl Settings {
+    /// Whether models are loaded when they are asked for.
+    pub fn loads(&self) -> bool {
+        matches!(self.kind, Kind::Ollama | Kind::LmStudio) || self.routes()
+    }
+
+    /// Whether it is llama.cpp with several models, which it loads and unloads.
+    pub fn routes(&self) -> bool {
+        self.kind == Kind::Llamacpp && self.models_max > 0
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -119,6 +150,13 @@ impl Default for Settings {
             output_tokens: 16,
             abort_lag: Duration::ZERO,
             load_time: Duration::ZERO,
+            models_max: 0,
+            evict_kills: false,
+            cache: false,
+            cache_ram: 65_536,
+            kv_tokens: 200_000,
+            prompt_details: false,
+            decode_drag: 0.0,
             strict_slots: false,
             first_fault: None,
             api_key: None,

@@ -125,6 +125,19 @@ impl Sim {
         self.server.record.wait_blocking(what, deadline)
     }
 
+    /// From now on it works so many times as fast as its settings say.
+    pub fn set_speed(&self, factor: f64) {
+        self.server.engine.set_speed(factor);
+    }
+
+    /// As a process that ends and starts anew at once: every connection closes, and what it had in memory is gone. The
+    /// books and the pace stay.
+    pub fn restart(&self) {
+        self.arm(Some(Armed { fault: Fault::Refuse, scope: Scope::All, times: None }));
+        self.server.engine.memory.restart();
+        self.arm(None);
+    }
+
     /// Closes the listener and all connections at once, as a kill does.
     pub fn stop(mut self) {
         self.end();

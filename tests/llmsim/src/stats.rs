@@ -40,8 +40,16 @@ pub struct Stats {
     pub failed: u64,
     /// Requests answered with an error before they became work, injected ones included.
     pub refused: u64,
-    /// Prompt tokens read so far.
+    /// Prompt tokens read so far, without those that were cached.
     pub prompt_tokens: u64,
+    /// Prompt tokens that were cached.
+    pub cached_tokens: u64,
+    /// Models loaded.
+    pub loads: u64,
+    /// Models taken out of memory to make room for others.
+    pub evictions: u64,
+    /// Generations that ended with such a model.
+    pub killed: u64,
     /// Tokens written so far.
     pub output_tokens: u64,
     /// Requests for work in order of arrival, refused ones included.
@@ -69,6 +77,10 @@ pub struct Seen {
     pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Bytes,
+    /// Tokens of its prompt that were read; zero before.
+    pub prompt_tokens: u32,
+    /// Tokens of its prompt that were cached.
+    pub cached_tokens: u32,
     /// When it had arrived, by [`now_us`].
     pub start_us: u64,
     /// When the engine had stopped with it.
@@ -194,8 +206,25 @@ impl Record {
         });
     }
 
-    pub fn read(&self, prompt_tokens: u32) {
-        self.change(|stats| stats.prompt_tokens += u64::from(prompt_tokens));
+    pub fn read(&self, entry: Entry, fresh: u32, cached: u32) {
+        self.change(|stats| {
+            stats.prompt_tokens += u64::from(fresh);
+            stats.cached_tokens += u64::from(cached);
+            if let Some(seen) = at(stats, entry) {
+                (seen.prompt_tokens, seen.cached_tokens) = (fresh, cached);
+            }
+        });
+    }
+
+    pub fn loaded(&self) {
+        self.change(|stats| stats.loads += 1);
+    }
+
+    pub fn evicted(&self, models: u64, killed: u64) {
+        self.change(|stats| {
+            stats.evictions += models;
+            stats.killed += killed;
+        });
     }
 
     pub fn busy(&self, more: bool) {

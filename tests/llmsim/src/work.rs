@@ -1,5 +1,7 @@
 //! Requests that make the engine work: generation and embeddings.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::{
     answer::{Fail, Request},
     ask::{self, Ask},
-    dialect::{self, Dialect, Encode, End, Head, Plan},
+    dialect::{self, Dialect, Encode, End, Head, Piece, Plan},
     embed,
     engine::{Job, Step, Timing},
     fault::Fault,
@@ -62,7 +64,8 @@ async fn generate(server: &Server, entry: Entry, request: &Request, dialect: Dia
     }
     let prompt_tokens = server.fit(text::tokens(ask.prompt.len()).max(1))?;
     let plan = Plan::new(&ask, server.settings.output_tokens);
-    let head = Head::new(server.settings.kind, &ask, prompt_tokens, server.number(), request.sse);
+    let head = Head::new(&server.settings, &ask, prompt_tokens, server.number(), request.sse);
+    let cached = head.cached.clone();
     let short = spoil::short(&mut *dialect::encoder(dialect, head.clone()), &plan);
     let mut encoder = dialect::encoder(dialect, head);
     let error = trouble::body(server.settings.kind, dialect.surface(), &Trouble::Injected(500, None), 500);
@@ -71,7 +74,12 @@ async fn generate(server: &Server, entry: Entry, request: &Request, dialect: Dia
     }
     let output_tokens = plan.pieces.len() as u32;
     let model = ask.model.clone();
-    let job = job(request, model, if ask.load_only { 0 } else { prompt_tokens }, output_tokens);
+    let job = Job {
+        prompt: ask.prompt.as_str().into(),
+        answer: plan.pieces.iter().map(Piece::text).collect(),
+        cached,
+        ..job(request, model, if ask.load_only { 0 } else { prompt_tokens }, output_tokens)
+    };
     let mut steps = start(server, entry, job)?;
     if ask.stream {
         return stream(server, Flowing { steps, encoder, plan, error, short }, request.fault.as_ref()).await;
@@ -82,7 +90,7 @@ async fn generate(server: &Server, entry: Entry, request: &Request, dialect: Dia
     }
     let (timing, complete) = whole(&mut steps).await?;
     if ask.unload {
-        server.engine.unload(&ask.model);
+        server.engine.memory.remove(&ask.model);
     }
     let body = encoder.whole(&plan, &End { finish: plan.finish, output_tokens, timing }).to_string();
     Ok(finished(request, body, complete))
@@ -113,7 +121,9 @@ async fn stream(server: &Server, flowing: Flowing, fault: Option<&Fault>) -> Out
     }
     let content_type = encoder.content_type();
     let mut flow = Flow::new(steps, encoder, plan, first);
-    if early && server.settings.kind == Kind::Anthropic && fault != Some(&Fault::StallAfterHeaders) {
+    // It says at its beginning what was cached, which is known with the first token alone.
+    let begins = server.settings.kind == Kind::Anthropic && !server.settings.cache;
+    if early && begins && fault != Some(&Fault::StallAfterHeaders) {
         flow.begin();
     }
     match fault {
@@ -156,7 +166,16 @@ async fn vectors(server: &Server, entry: Entry, request: &Request, shape: Embed,
 
 fn job(request: &Request, model: String, prompt_tokens: u32, output_tokens: u32) -> Job {
     let fault = request.fault.as_ref();
-    Job { model, prompt_tokens, output_tokens, ending: spoil::ending(fault), delay: spoil::delay(fault) }
+    Job {
+        model,
+        prompt: Arc::from(""),
+        prompt_tokens,
+        answer: Arc::from([]),
+        output_tokens,
+        cached: Arc::default(),
+        ending: spoil::ending(fault),
+        delay: spoil::delay(fault),
+    }
 }
 
 fn start(server: &Server, entry: Entry, job: Job) -> Result<mpsc::Receiver<Step>, Trouble> {

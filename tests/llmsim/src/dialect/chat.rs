@@ -134,15 +134,17 @@ pub(super) fn usage(head: &Head, end: &End) -> Value {
         "prompt_tokens": head.prompt_tokens, "completion_tokens": end.output_tokens,
         "total_tokens": head.prompt_tokens + end.output_tokens,
     });
+    let (cached, _) = head.split();
     match head.kind {
         Kind::Openai => {
-            usage["prompt_tokens_details"] = json!({"cached_tokens": 0, "audio_tokens": 0});
+            usage["prompt_tokens_details"] = json!({"cached_tokens": cached, "audio_tokens": 0});
             usage["completion_tokens_details"] = json!({
                 "reasoning_tokens": 0, "audio_tokens": 0,
                 "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
             });
         }
-        Kind::Llamacpp => usage["prompt_tokens_details"] = json!({"cached_tokens": 0}),
+        Kind::Llamacpp => usage["prompt_tokens_details"] = json!({"cached_tokens": cached}),
+        Kind::Vllm if head.details => usage["prompt_tokens_details"] = json!({"cached_tokens": cached}),
         Kind::Vllm => usage["prompt_tokens_details"] = Value::Null,
         _ => {}
     }
@@ -168,9 +170,9 @@ pub(super) fn extras(head: &Head, end: &End, body: &mut Value) {
 }
 
 fn timings(head: &Head, end: &End) -> Value {
-    let (prompt, output, timing) = (head.prompt_tokens, end.output_tokens, &end.timing);
+    let ((cached, prompt), output, timing) = (head.split(), end.output_tokens, &end.timing);
     json!({
-        "cache_n": 0,
+        "cache_n": cached,
         "prompt_n": prompt, "prompt_ms": millis(timing.prefill),
         "prompt_per_token_ms": millis(timing.prefill) / f64::from(prompt.max(1)),
         "prompt_per_second": rate(prompt, timing.prefill),

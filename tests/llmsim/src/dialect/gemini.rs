@@ -25,6 +25,10 @@ impl Gemini {
         let prompt = self.head.prompt_tokens;
         let mut usage = json!({"promptTokenCount": prompt, "totalTokenCount": prompt + output});
         usage["promptTokensDetails"] = json!([{"modality": "TEXT", "tokenCount": prompt}]);
+        let (cached, _) = self.head.split();
+        if cached > 0 {
+            usage["cachedContentTokenCount"] = json!(cached);
+        }
         if output > 0 {
             usage["candidatesTokenCount"] = json!(output);
         }

@@ -58,11 +58,12 @@ impl Llama {
 
     fn response(&self, output: &Value, end: &End) -> Value {
         let (prompt, output_tokens) = (self.head.prompt_tokens, end.output_tokens);
+        let (cached, _) = self.head.split();
         json!({
             "id": self.id(), "object": "response", "created_at": date::unix().as_secs(),
             "status": "completed", "model": self.head.model, "output": output, "usage": {
                 "input_tokens": prompt, "output_tokens": output_tokens,
-                "total_tokens": prompt + output_tokens, "input_tokens_details": {"cached_tokens": 0},
+                "total_tokens": prompt + output_tokens, "input_tokens_details": {"cached_tokens": cached},
             },
         })
     }

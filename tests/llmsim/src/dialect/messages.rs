@@ -28,16 +28,20 @@ impl Messages {
     }
 
     fn usage(&self, output: u32) -> Value {
+        let (cached, fresh) = self.head.split();
         let mut usage = json!({"input_tokens": self.head.prompt_tokens, "output_tokens": output});
+        if matches!(self.head.kind, Kind::Anthropic | Kind::Llamacpp) {
+            usage["input_tokens"] = json!(fresh);
+        }
         match self.head.kind {
             Kind::Anthropic => {
                 usage["cache_creation_input_tokens"] = json!(0);
-                usage["cache_read_input_tokens"] = json!(0);
+                usage["cache_read_input_tokens"] = json!(cached);
                 usage["cache_creation"] =
                     json!({"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0});
                 usage["service_tier"] = json!("standard");
             }
-            Kind::Llamacpp => usage["cache_read_input_tokens"] = json!(0),
+            Kind::Llamacpp => usage["cache_read_input_tokens"] = json!(cached),
             _ => {}
         }
         usage

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Encode, End, Finish, Head, Piece, Plan, event};
-use crate::date;
+use crate::{date, settings::Kind};
 
 pub(crate) struct Responses {
     head: Head,
@@ -177,11 +177,14 @@ fn output_text(text: &str) -> Value {
     json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
 }
 
+/// Ollama and LM Studio write a zero there, whatever was cached.
 fn usage(head: &Head, end: &End) -> Value {
+    let tells = matches!(head.kind, Kind::Openai | Kind::Vllm);
+    let cached = if tells { head.split().0 } else { 0 };
     json!({
         "input_tokens": head.prompt_tokens, "output_tokens": end.output_tokens,
         "total_tokens": head.prompt_tokens + end.output_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens_details": {"reasoning_tokens": 0},
     })
 }
