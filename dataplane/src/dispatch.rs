@@ -9,7 +9,7 @@ use std::{
 
 use sched::{
     Arrival, BackendId, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook, Policy,
-    Refusal, Scheduler, SlotId, Span, Story, TicketId, View,
+    Prefix, Refusal, Scheduler, SlotId, Span, Story, TicketId, View,
 };
 use tape::Recorder;
 use tokio::sync::{Notify, oneshot};
@@ -35,6 +35,8 @@ pub struct Grant {
     pub slot: SlotId,
     /// At which it reads prompts to this model, in tokens a second, where measured.
     pub prefill_tps: Option<u32>,
+    /// What it is thought to have of the prompt, where that is compared.
+    pub prefix: Option<Prefix>,
 }
 
 /// What the core says to a ticket.
@@ -339,7 +341,8 @@ fn split(decision: &Decision, scheduler: &mut Scheduler) -> (TicketId, Verdict) 
     let (ticket, said) = match decision {
         Decision::Start { ticket, candidate, backend, slot } => {
             let (candidate, prefill_tps) = (usize::from(*candidate), scheduler.prefill_tps(*ticket));
-            (*ticket, Ok(Grant { candidate, backend: *backend, slot: *slot, prefill_tps }))
+            let prefix = scheduler.prefix(*ticket);
+            (*ticket, Ok(Grant { candidate, backend: *backend, slot: *slot, prefill_tps, prefix }))
         }
         Decision::Refuse { ticket, why } => (*ticket, Err(*why)),
     };

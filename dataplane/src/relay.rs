@@ -193,11 +193,17 @@ impl Relay {
     fn settle(&mut self, outcome: Outcome) {
         self.end = Some(Ok(()));
         self.wire = None;
+        let prefix = self.lease.as_ref().and_then(Lease::prefix);
         self.release(outcome);
         let answered = if outcome == Outcome::Done { Ending::Answered } else { Ending::Failed };
         self.close(answered, self.passage.status);
         let usage = &self.tap.report().usage;
         let Passage { backend, shared, operation, status, .. } = &self.passage;
+        if let (Some(prefix), Some(cached), Some(prompt)) = (prefix, self.cached(), usage.prompt) {
+            // Servers count in tokens of their own.
+            let ours = u128::from(cached) * u128::from(prefix.prompt) / u128::from(prompt.max(1));
+            shared.report.foreseen(backend, prefix.cached, u32::try_from(ours).unwrap_or(u32::MAX));
+        }
         shared.report.usage(backend, usage);
         shared.report.ended(operation.name(), backend, *status);
         tracing::debug!(
@@ -256,13 +262,18 @@ impl Relay {
         shared.journal.close(note, ending, status, Tokens { prompt, cached, output });
     }
 
+    /// Prompt tokens that were cached, where that is told.
+    fn cached(&self) -> Option<u64> {
+        self.tap.report().usage.cached.filter(|cached| *cached > 0 || !self.passage.uncounted)
+    }
+
     fn release(&mut self, outcome: Outcome) {
         let Some(mut lease) = self.lease.take() else { return };
         let narrow = |count: Option<u64>| count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let wire::Report { usage, timing, finish, .. } = self.tap.report();
         lease.outcome = outcome;
         lease.usage = sched::Usage {
-            cached: narrow(usage.cached.filter(|cached| *cached > 0 || !self.passage.uncounted)),
+            cached: narrow(self.cached()),
             prompt: narrow(usage.prompt),
             output: narrow(usage.output),
             prefill: timing.prefill_us.map(Span),

@@ -42,6 +42,15 @@ fn histogram() -> Histogram {
     Histogram::new(BUCKETS)
 }
 
+/// Of prompts that were compared with what servers hold, and of which servers told it: tokens thought to be cached, tokens
+/// that were, and by how many those differ.
+#[derive(Debug)]
+struct Foreseen {
+    expected: Counter,
+    told: Counter,
+    missed: Counter,
+}
+
 /// What is counted of one backend, found once by name: labels are built and hashed for the first request alone.
 #[derive(Debug)]
 struct Meter {
@@ -50,6 +59,7 @@ struct Meter {
     prompt: Counter,
     cached: Counter,
     output: Counter,
+    foreseen: Foreseen,
     /// By operation and status, which are few.
     ended: RwLock<Vec<(&'static str, u16, Counter)>>,
 }
@@ -61,6 +71,7 @@ pub struct Report {
     registry: Registry,
     requests: Family<Ended, Counter>,
     tokens: Family<Tokens, Counter>,
+    prefix: Family<Tokens, Counter>,
     queue_seconds: Family<At, Histogram, fn() -> Histogram>,
     ttft_seconds: Family<At, Histogram, fn() -> Histogram>,
     cancelled: Counter,
@@ -81,6 +92,7 @@ impl Report {
             registry: Registry::default(),
             requests: Family::default(),
             tokens: Family::default(),
+            prefix: Family::default(),
             queue_seconds: Family::new_with_constructor(histogram),
             ttft_seconds: Family::new_with_constructor(histogram),
             cancelled: Counter::default(),
@@ -92,6 +104,8 @@ impl Report {
         };
         registry.register("requests", "Requests answered, by status", report.requests.clone());
         registry.register("tokens", "Tokens as reported by backends", report.tokens.clone());
+        let help = "Tokens of prompts expected to be cached, told to have been, and the difference of each";
+        registry.register("prefix_tokens", help, report.prefix.clone());
         let queue = report.queue_seconds.clone();
         registry.register_with_unit("queue", "Wait for a slot", Unit::Seconds, queue);
         let ttft = report.ttft_seconds.clone();
@@ -151,6 +165,15 @@ impl Report {
         });
     }
 
+    /// A backend told how much of a prompt was `cached`, where so much was `expected`.
+    pub fn foreseen(&self, backend: &str, expected: u32, cached: u32) {
+        self.at(backend, |meter| {
+            meter.foreseen.expected.inc_by(expected.into());
+            meter.foreseen.told.inc_by(cached.into());
+            meter.foreseen.missed.inc_by(expected.abs_diff(cached).into());
+        });
+    }
+
     fn at(&self, backend: &str, count: impl FnOnce(&Meter)) {
         let meters = self.meters.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(meter) = meters.get(backend) {
@@ -159,12 +182,18 @@ impl Report {
         drop(meters);
         let at = At { backend: backend.to_owned() };
         let tokens = |kind| self.tokens.get_or_create(&Tokens { backend: backend.to_owned(), kind }).clone();
+        let prefix = |kind| self.prefix.get_or_create(&Tokens { backend: backend.to_owned(), kind }).clone();
         let meter = Meter {
             queue_seconds: self.queue_seconds.get_or_create(&at).clone(),
             ttft_seconds: self.ttft_seconds.get_or_create(&at).clone(),
             prompt: tokens("prompt"),
             cached: tokens("cached"),
             output: tokens("output"),
+            foreseen: Foreseen {
+                expected: prefix("expected"),
+                told: prefix("told"),
+                missed: prefix("missed"),
+            },
             ended: RwLock::default(),
         };
         let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);

@@ -52,4 +52,4 @@ pub use returns::End;
 pub use room::TOLD_AGE_MAX;
 pub use scheduler::Scheduler;
 pub use time::{Moment, Span};
-pub use view::{BackendView, Breaker, BreakerState, Cause, Outlook, View};
+pub use view::{BackendView, Breaker, BreakerState, Cause, Outlook, Prefix, View};

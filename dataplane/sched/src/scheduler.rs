@@ -11,7 +11,7 @@ use crate::retry::Budget;
 use crate::slots::{Failed, Slots};
 use crate::{
     Arrival, BREAKER_WAIT_MAX, BackendId, BackendView, Candidate, Decision, Event, Fault, Fleet, Moment,
-    Outcome, Outlook, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId,
+    Outcome, Outlook, Prefix, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId,
     UNREACHED_WAIT_MAX, Usage, View,
 };
 
@@ -164,6 +164,11 @@ impl Scheduler {
     /// `None` where nothing is.
     pub fn prefill_tps(&self, ticket: TicketId) -> Option<u32> {
         self.slots.prefill_tps(ticket)
+    }
+
+    /// What the server is thought to have of the prompt of a started ticket; `None` where that is not compared.
+    pub fn prefix(&self, ticket: TicketId) -> Option<Prefix> {
+        self.slots.prefix(ticket)
     }
 
     /// The fleet in force.

@@ -9,7 +9,7 @@ use crate::queue::Ticket;
 use crate::room::Room;
 use crate::{
     BREAKER_REST_MAX, BackendId, CANDIDATES_MAX, Candidate, Cause, Fault, Fleet, LIMITED_REST_MIN,
-    LONG_TOKENS, ModelId, Moment, Outcome, Policy, SlotId, Span, TicketId, Usage,
+    LONG_TOKENS, ModelId, Moment, Outcome, Policy, Prefix, SlotId, Span, TicketId, Usage,
 };
 
 pub(crate) struct Run {
@@ -104,6 +104,12 @@ impl Slots {
     /// Tokens that the backend of a running request reads in a second, where measured.
     pub(crate) fn prefill_tps(&self, ticket: TicketId) -> Option<u32> {
         self.known.speeds.prefill_tps(self.runs.get(&ticket)?.course.place)
+    }
+
+    /// What the server is thought to have of a running request's prompt, where that is compared.
+    pub(crate) fn prefix(&self, ticket: TicketId) -> Option<Prefix> {
+        let run = self.runs.get(&ticket).filter(|run| run.ticket.arrival.prompt.len() > 0)?;
+        Some(Prefix { cached: run.course.thought, prompt: run.ticket.tokens() })
     }
 
     /// When the first cooling slot comes free or the first rest ends, by itself.

@@ -82,6 +82,15 @@ pub enum Cause {
     Failed,
 }
 
+/// What a server was thought to have of a prompt when it started, in tokens as estimated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefix {
+    /// Those that the server was thought to have in its cache.
+    pub cached: u32,
+    /// All.
+    pub prompt: u32,
+}
+
 /// What a waiting ticket has before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outlook {

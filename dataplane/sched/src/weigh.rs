@@ -106,7 +106,8 @@ impl Weigher<'_> {
             }
         }
         let soon = options.now.is_some_and(|now| now.cost <= WAIT_WORTH);
-        let short = options.now.is_some() && ticket.arrival.prompt.len() == 0;
+        let loads = |now: Now| slots.room(now.backend).is_some_and(|room| room.loads(now.model));
+        let short = options.now.is_some_and(|now| !loads(now)) && ticket.arrival.prompt.len() == 0;
         if old || soon || short || !busy {
             return options;
         }

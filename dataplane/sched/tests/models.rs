@@ -94,3 +94,18 @@ fn what_probes_see_in_memory_is_used() {
         ],
     );
 }
+
+#[test]
+fn short_prompts_wait_for_what_is_being_loaded_as_long_ones_do() {
+    check(
+        "a:2,one b:2,one",
+        &[
+            ("0 arrive 1 on a model 1 by affinity", "start 1 a0"),
+            ("0 arrive 2 on a model 1 by affinity", "start 2 a1"),
+            ("0 arrive 3 on ab model 1 by affinity", ""),
+            // it could be loaded there too, which takes longer than a slot here
+            ("10000 first 1", ""),
+            ("10500 done 1", "start 3 a0"),
+        ],
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sched::{Event, Outcome, Refusal, Story, TicketId, Usage};
+use sched::{Event, Outcome, Prefix, Refusal, Story, TicketId, Usage};
 use tokio::sync::oneshot;
 
 use super::{Dispatch, Failed, Grant, Verdict};
@@ -80,6 +80,7 @@ impl Waiting {
                 outcome: Outcome::Unsent,
                 usage: Usage::default(),
                 prefill_tps: grant.prefill_tps,
+                prefix: grant.prefix,
                 held: true,
             };
             (lease, grant, found)
@@ -110,6 +111,7 @@ pub struct Lease {
     /// What the server reported.
     pub usage: Usage,
     prefill_tps: Option<u32>,
+    prefix: Option<Prefix>,
     held: bool,
 }
 
@@ -118,6 +120,12 @@ impl Lease {
     #[must_use]
     pub fn prefill_tps(&self) -> Option<u32> {
         self.prefill_tps
+    }
+
+    /// What the backend is thought to have of the prompt, where that is compared.
+    #[must_use]
+    pub fn prefix(&self) -> Option<Prefix> {
+        self.prefix
     }
 
     /// Gives the slot back and asks for another elsewhere.

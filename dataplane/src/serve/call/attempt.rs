@@ -350,7 +350,7 @@ fn relayed(
         shared: run.worker.shared.clone(),
         pool: run.worker.pool.clone(),
         backend: chosen.backend.name.clone(),
-        uncounted: chosen.backend.kind == Kind::Ollama,
+        uncounted: matches!(chosen.backend.kind, Kind::Ollama | Kind::LmStudio),
         operation: call.operation,
         framing: call.framing,
         request_id: run.inquiry.id.clone(),
