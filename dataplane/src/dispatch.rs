@@ -49,7 +49,7 @@ struct Verdict {
 
 /// Who waits to be told.
 struct Waiter {
-    sender: oneshot::Sender<(Verdict, Option<Found>)>,
+    sender: oneshot::Sender<(Verdict, Option<Box<Found>>)>,
     /// Where else it could go.
     lookup: Lookup,
     /// Whether that is not what it asked with.
@@ -66,7 +66,7 @@ impl Waiter {
 
     /// False when its client is gone.
     fn tell(self, verdict: Verdict) -> bool {
-        let found = self.changed.then_some(self.lookup.found);
+        let found = self.changed.then(|| Box::new(self.lookup.found));
         self.sender.send((verdict, found)).is_ok()
     }
 }

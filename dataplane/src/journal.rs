@@ -73,8 +73,8 @@ struct Facts {
     refused: Option<Box<Story>>,
     first: Option<Duration>,
     tokens: Tokens,
-    /// With the status and the time since its arrival.
-    ending: Option<(Ending, u16, Duration)>,
+    /// With the status, and when.
+    ending: Option<(Ending, u16, Instant)>,
 }
 
 /// One request, noted as it goes.
@@ -101,11 +101,12 @@ struct Name {
 }
 
 impl Name {
-    fn new(text: &str) -> Self {
+    const EMPTY: Self = Self { bytes: [0; NAME_BYTES_MAX], length: 0 };
+
+    fn set(&mut self, text: &str) {
         let length = text.floor_char_boundary(NAME_BYTES_MAX);
-        let mut bytes = [0; NAME_BYTES_MAX];
-        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
-        Self { bytes, length: u8::try_from(length).expect("NAME_BYTES_MAX fits into 8 bits") }
+        self.bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
+        self.length = u8::try_from(length).expect("NAME_BYTES_MAX fits into 8 bits");
     }
 
     fn text(&self) -> &str {
@@ -115,9 +116,10 @@ impl Name {
 
 impl Facts {
     fn clear(&mut self) {
-        self.starts.clear();
-        let starts = std::mem::take(&mut self.starts);
-        *self = Self { starts, ..Self::default() };
+        let Self { ticket, starts, refused, first, tokens, ending } = self;
+        starts.clear();
+        (*ticket, *refused, *first, *ending) = (None, None, None, None);
+        *tokens = Tokens::default();
     }
 }
 
@@ -128,7 +130,7 @@ impl Note {
             number: 0,
             arrival: Instant::now(),
             operation: "",
-            asked: Name::new(""),
+            asked: Name::EMPTY,
             prompt_tokens: 0,
             facts: Mutex::new(Facts { starts: Vec::with_capacity(1), ..Facts::default() }),
         }
@@ -216,18 +218,17 @@ impl Journal {
         asked: &str,
         prompt_tokens: u32,
     ) -> Arc<Note> {
-        let asked = Name::new(asked);
         let mut place = self.place(number);
-        if let Some(note) = Arc::get_mut(&mut place) {
-            (note.number, note.arrival, note.operation) = (number, arrival, operation);
-            (note.asked, note.prompt_tokens) = (asked, prompt_tokens);
-            note.facts.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-            return place.clone();
+        if Arc::get_mut(&mut place).is_none() {
+            // It still runs, and nobody can ask for it any more.
+            place.facts().starts.iter_mut().for_each(|start| start.story = None);
+            *place = Arc::new(Note::blank());
         }
-        // It still runs, and nobody can ask for it any more.
-        place.facts().starts.iter_mut().for_each(|start| start.story = None);
-        let facts = Mutex::default();
-        *place = Arc::new(Note { number, arrival, operation, asked, prompt_tokens, facts });
+        let note = Arc::get_mut(&mut place).expect("nobody else has it");
+        (note.number, note.arrival, note.operation) = (number, arrival, operation);
+        note.asked.set(asked);
+        note.prompt_tokens = prompt_tokens;
+        note.facts.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         place.clone()
     }
 
@@ -237,7 +238,7 @@ impl Journal {
         if facts.ending.is_some() {
             return;
         }
-        facts.ending = Some((ending, status, note.arrival.elapsed()));
+        facts.ending = Some((ending, status, Instant::now()));
         facts.tokens = tokens;
         drop(facts);
         if self.tails.load(Ordering::Relaxed) > 0 {

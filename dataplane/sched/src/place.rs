@@ -103,7 +103,9 @@ impl Scheduler {
 
     /// Where one that came in, or back, starts now; behind all who wait. One that `must` takes what is free.
     pub(crate) fn place_last(&mut self, ticket: &mut Ticket, must: bool) -> Option<Place> {
-        if !self.pass.current {
+        if self.queue.len() == 0 {
+            self.pass.timeline.forget();
+        } else if !self.pass.current {
             self.pass.timeline.clear(self.queue.backlog(&BTreeSet::new()));
         }
         self.slots.look(ticket);

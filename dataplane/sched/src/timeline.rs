@@ -33,6 +33,13 @@ impl Timeline {
         self.backlog = backlog;
     }
 
+    /// Begins anew, with nobody before anybody.
+    pub(crate) fn forget(&mut self) {
+        if !self.turns.is_empty() || !self.backlog.is_empty() {
+            self.clear(BTreeMap::new());
+        }
+    }
+
     /// The busy slots of a backend as they stand, with what was reserved since.
     pub(crate) fn of(&mut self, id: BackendId, room: &Room, slots: &Slots, now: Moment) -> &[Turn] {
         let ahead = self.backlog.get(&id).copied().unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::route::Found;
 #[derive(Debug)]
 pub struct Answer {
     /// The slot, with what the request leads to where that changed meanwhile; or why the core refuses.
-    pub said: Result<(Lease, Grant, Option<Found>), Refusal>,
+    pub said: Result<(Lease, Grant, Option<Box<Found>>), Refusal>,
     /// What led to it, where anything was weighed.
     pub story: Option<Box<Story>>,
 }
@@ -28,7 +28,7 @@ pub struct Waiting {
 #[derive(Debug)]
 enum State {
     Decided(Verdict),
-    Queued(oneshot::Receiver<(Verdict, Option<Found>)>),
+    Queued(oneshot::Receiver<(Verdict, Option<Box<Found>>)>),
     Over,
 }
 
@@ -36,7 +36,7 @@ impl Waiting {
     pub(super) fn new(
         dispatch: Arc<Dispatch>,
         ticket: TicketId,
-        verdict: Result<oneshot::Receiver<(Verdict, Option<Found>)>, Verdict>,
+        verdict: Result<oneshot::Receiver<(Verdict, Option<Box<Found>>)>, Verdict>,
     ) -> Self {
         let state = match verdict {
             Ok(receiver) => State::Queued(receiver),
@@ -72,7 +72,7 @@ impl Waiting {
         }
     }
 
-    fn answer(&self, verdict: Verdict, found: Option<Found>) -> Answer {
+    fn answer(&self, verdict: Verdict, found: Option<Box<Found>>) -> Answer {
         let said = verdict.said.map(|grant| {
             let lease = Lease {
                 dispatch: self.dispatch.clone(),

@@ -61,7 +61,7 @@ fn brief(note: &Note, facts: &Facts, id: &str) -> Value {
         "state": state,
         "status": facts.ending.map(|(_, status, _)| status).filter(|status| *status > 0),
         "first_token_ms": facts.first.map(millis),
-        "total_ms": facts.ending.map(|(_, _, total)| millis(total)),
+        "total_ms": facts.ending.map(|(_, _, end)| millis(end - note.arrival)),
         "prompt_tokens": facts.tokens.prompt,
         "cached_tokens": facts.tokens.cached,
         "output_tokens": facts.tokens.output,

@@ -35,7 +35,7 @@ pub async fn first(
         found.prefer(draw);
         let why = match slot(run, call, &prompt, &snapshot, &found, patience).await {
             Ok((chosen, lease, newer)) => {
-                return Ok(Placed { found: newer.unwrap_or(found), chosen, lease });
+                return Ok(Placed { found: newer.map_or(found, |newer| *newer), chosen, lease });
             }
             Err(why) => why,
         };
@@ -77,7 +77,7 @@ async fn slot(
     snapshot: &Arc<Snapshot>,
     found: &Found,
     patience: Duration,
-) -> Result<(usize, Lease, Option<Found>), Refusal> {
+) -> Result<(usize, Lease, Option<Box<Found>>), Refusal> {
     let shared = &run.worker.shared;
     let wish = Wish {
         key: run.inquiry.key,
@@ -100,7 +100,7 @@ async fn taken(
     call: &Call,
     waiting: Waiting,
     found: &Found,
-) -> Result<(usize, Lease, Option<Found>), Refusal> {
+) -> Result<(usize, Lease, Option<Box<Found>>), Refusal> {
     if waiting.queued() {
         call.note.waits(waiting.ticket());
     }
@@ -112,7 +112,7 @@ async fn taken(
             return Err(why);
         }
     };
-    if let Some(chosen) = newer.as_ref().unwrap_or(found).candidates.get(grant.candidate) {
+    if let Some(chosen) = newer.as_deref().unwrap_or(found).candidates.get(grant.candidate) {
         let name = &chosen.backend.name;
         if let Some(wait) = call.note.started(name, &chosen.model, story) {
             run.worker.shared.report.queued(name, wait);
@@ -182,7 +182,7 @@ pub async fn again(
     catch_up(run, &waiting, Some(&snapshot).filter(|_| !leads));
     let (chosen, lease, newer) = taken(run, call, waiting, found).await?;
     if let Some(newer) = newer {
-        *found = newer;
+        *found = *newer;
     }
     Ok((chosen, lease))
 }
