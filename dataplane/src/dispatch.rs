@@ -47,9 +47,12 @@ struct Verdict {
     story: Option<Box<Story>>,
 }
 
+/// What one who waits is told, with what its request leads to where that changed meanwhile.
+type Word = (Verdict, Option<Box<Found>>);
+
 /// Who waits to be told.
 struct Waiter {
-    sender: oneshot::Sender<(Verdict, Option<Box<Found>>)>,
+    sender: oneshot::Sender<Word>,
     /// Where else it could go.
     lookup: Lookup,
     /// Whether that is not what it asked with.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sched::{Event, Outcome, Prefix, Refusal, Story, TicketId, Usage};
 use tokio::sync::oneshot;
 
-use super::{Dispatch, Failed, Grant, Verdict};
+use super::{Dispatch, Failed, Grant, Verdict, Word};
 use crate::route::Found;
 
 /// The end of a wait for a slot.
@@ -28,7 +28,7 @@ pub struct Waiting {
 #[derive(Debug)]
 enum State {
     Decided(Verdict),
-    Queued(oneshot::Receiver<(Verdict, Option<Box<Found>>)>),
+    Queued(oneshot::Receiver<Word>),
     Over,
 }
 
@@ -36,7 +36,7 @@ impl Waiting {
     pub(super) fn new(
         dispatch: Arc<Dispatch>,
         ticket: TicketId,
-        verdict: Result<oneshot::Receiver<(Verdict, Option<Box<Found>>)>, Verdict>,
+        verdict: Result<oneshot::Receiver<Word>, Verdict>,
     ) -> Self {
         let state = match verdict {
             Ok(receiver) => State::Queued(receiver),
