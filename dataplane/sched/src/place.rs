@@ -70,10 +70,13 @@ impl Scheduler {
     /// Starts those who may and should, in order, until what is free is taken or spared.
     pub(crate) fn fill(&mut self, freed: BTreeSet<BackendId>, out: &mut Vec<Decision>) {
         (self.pass.wake, self.pass.current) = (None, false);
-        let mut open = std::mem::take(&mut self.pass.spared);
         if self.queue.len() == 0 {
+            if !self.pass.spared.is_empty() {
+                self.pass.spared.clear();
+            }
             return;
         }
+        let mut open = std::mem::take(&mut self.pass.spared);
         open.extend(freed);
         let mut window = std::mem::take(&mut self.pass.window);
         'again: loop {
