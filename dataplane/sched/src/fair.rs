@@ -2,103 +2,170 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Key, Span};
+use crate::{Key, Moment, Span};
 
 /// Keys that are remembered while they have nothing to do; what they had in advance of others is forgotten then.
 pub const KEYS_MAX: usize = 4096;
 
+/// Where a key stands; who is lower comes first.
+pub(crate) type Rank = (u64, u64);
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
-    /// Seconds of slots, by weight.
+    /// Seconds of slots, by weight; what runs is in it as if it had ended.
     had: f64,
-    running: u32,
+    /// Which start of all was its last.
+    turn: u64,
+}
+
+/// What a key has running.
+#[derive(Clone, Copy, Debug, Default)]
+struct Running {
+    requests: u32,
+    /// Seconds of slots that they are expected to take in all, by weight.
+    charged: f64,
+    /// Seconds of slots that go by in each second, by weight, and when they began, times that.
+    pace: f64,
+    began: f64,
 }
 
 /// The accounts of all keys.
 #[derive(Debug, Default)]
 pub(crate) struct Fair {
     accounts: BTreeMap<Key, Account>,
+    running: BTreeMap<Key, Running>,
+    started: u64,
     /// What the key had whose request ended last: where all begin anew when nobody is left.
     last: f64,
 }
 
 impl Fair {
     /// A key that has nothing running asks again, while those in `waiting` wait: it has saved nothing up in between.
-    pub(crate) fn join<'a>(&mut self, key: Key, waiting: impl Iterator<Item = &'a Key>) {
-        if self.accounts.get(&key).is_some_and(|account| account.running > 0) {
+    /// It begins where others are by now and not where they will be once what they run has ended, or each of its
+    /// requests would wait for one more of a flood, as start-time fair queueing does (Goyal, Vin, Cheng 1996).
+    pub(crate) fn join<'a>(&mut self, key: Key, waiting: impl Iterator<Item = &'a Key>, now: Moment) {
+        if self.running.contains_key(&key) {
             return;
         }
-        let had = |key: &Key| self.accounts.get(key).map_or(0.0, |account| account.had);
-        let running = self.accounts.values().filter(|account| account.running > 0).map(|account| account.had);
-        let least = waiting.map(had).chain(running).min_by(f64::total_cmp).unwrap_or(self.last);
+        let so_far = |key: &Key| self.so_far(key, now);
+        let active = waiting.map(so_far).chain(self.running.keys().map(so_far));
+        let least = active.min_by(f64::total_cmp).unwrap_or(self.last);
         let account = self.accounts.entry(key).or_default();
         account.had = account.had.max(least);
         if self.accounts.len() > KEYS_MAX {
+            let running = &self.running;
             self.accounts
-                .retain(|other, account| account.running > 0 || account.had > least || *other == key);
+                .retain(|other, account| running.contains_key(other) || account.had > least || *other == key);
         }
     }
 
-    /// A request starts that is expected to take so many seconds, by weight.
-    pub(crate) fn start(&mut self, key: Key, secs: f64) {
+    /// A request starts that is expected to take so many seconds; its key has this weight.
+    pub(crate) fn start(&mut self, key: Key, secs: f64, weight: f64, now: Moment) {
         if self.accounts.len() > 2 * KEYS_MAX {
-            self.accounts.retain(|_, account| account.running > 0);
+            let running = &self.running;
+            self.accounts.retain(|key, _| running.contains_key(key));
+        }
+        self.started += 1;
+        let account = self.accounts.entry(key).or_default();
+        account.had += secs / weight;
+        account.turn = self.started;
+        let running = self.running.entry(key).or_default();
+        running.requests += 1;
+        running.charged += secs / weight;
+        running.pace += 1.0 / weight;
+        running.began += seconds(now) / weight;
+    }
+
+    /// One that was expected to take `secs` took so many from its start at `since`.
+    pub(crate) fn end(&mut self, key: Key, (secs, took): (f64, f64), weight: f64, since: Moment) {
+        let Some(running) = self.running.get_mut(&key) else { return };
+        running.requests -= 1;
+        running.charged -= secs / weight;
+        running.pace -= 1.0 / weight;
+        running.began -= seconds(since) / weight;
+        if running.requests == 0 {
+            self.running.remove(&key);
         }
         let account = self.accounts.entry(key).or_default();
-        account.had += secs;
-        account.running += 1;
+        account.had += (took - secs) / weight;
+        self.last = account.had;
     }
 
-    /// It ended, and took so many more.
-    pub(crate) fn end(&mut self, key: Key, more: f64) {
-        if let Some(account) = self.accounts.get_mut(&key) {
-            account.had += more;
-            account.running = account.running.saturating_sub(1);
-            self.last = account.had;
-        }
+    /// What a key had by now, what runs as far as it came.
+    fn so_far(&self, key: &Key, now: Moment) -> f64 {
+        let running = self.running.get(key).copied().unwrap_or_default();
+        self.had(key) - running.charged + running.pace * seconds(now) - running.began
+    }
+
+    fn had(&self, key: &Key) -> f64 {
+        self.accounts.get(key).map_or(0.0, |account| account.had)
     }
 
     /// The least that one of these keys had.
     pub(crate) fn least<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> f64 {
-        let had = |key: &Key| self.accounts.get(key).map_or(0.0, |account| account.had);
-        keys.map(had).min_by(f64::total_cmp).unwrap_or_default()
+        keys.map(|key| self.had(key)).min_by(f64::total_cmp).unwrap_or_default()
     }
 
-    /// Who is lower comes first: by how many quanta a key had more than `least`; `more` is what it is about to have.
-    pub(crate) fn rank(&self, key: Key, more: f64, least: f64, quantum: Option<Span>) -> u64 {
-        let Some(quantum) = quantum else { return 0 };
-        let had = self.accounts.get(&key).map_or(0.0, |account| account.had) + more;
-        ((had - least) / quantum.secs().max(1e-6)).max(0.0) as u64
+    /// By how many quanta a key had more than `least`; `more` is what it is about to have. Without a quantum, of keys
+    /// that had the same the one that was served longest ago comes first, and not the oldest of a flood.
+    pub(crate) fn rank(&self, key: Key, more: f64, least: f64, quantum: Option<Span>) -> Rank {
+        let Some(quantum) = quantum else { return (0, 0) };
+        let Account { had, turn } = self.accounts.get(&key).copied().unwrap_or_default();
+        let quanta = ((had + more - least) / quantum.secs().max(1e-6)).max(0.0) as u64;
+        (quanta, if quantum == Span::ZERO { turn } else { 0 })
     }
+}
+
+fn seconds(moment: Moment) -> f64 {
+    moment.since(Moment::default()).secs()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(secs: u64) -> Moment {
+        Moment::default() + Span::from_secs(secs)
+    }
+
     #[test]
     fn who_was_away_has_saved_nothing() {
         let mut fair = Fair::default();
         let quantum = Some(Span::from_secs(10));
-        fair.start(Key(1), 100.0);
-        fair.join(Key(2), [].iter());
-        assert_eq!(fair.rank(Key(2), 0.0, 0.0, quantum), 10);
-        fair.end(Key(1), -50.0);
-        assert_eq!(fair.rank(Key(1), 0.0, 0.0, quantum), 5);
-        assert_eq!((fair.rank(Key(1), 0.0, 0.0, None), fair.rank(Key(9), 12.0, 0.0, quantum)), (0, 1));
+        fair.start(Key(1), 100.0, 1.0, at(0));
+        fair.join(Key(2), [].iter(), at(50));
+        assert_eq!(fair.rank(Key(2), 0.0, 0.0, quantum), (5, 0));
+        assert_eq!(fair.rank(Key(1), 0.0, 0.0, quantum), (10, 0));
+        fair.end(Key(1), (100.0, 60.0), 1.0, at(0));
+        assert_eq!(fair.rank(Key(1), 0.0, 0.0, quantum), (6, 0));
+        assert_eq!(fair.rank(Key(1), 0.0, 0.0, None), (0, 0));
+        assert_eq!(fair.rank(Key(9), 12.0, 0.0, quantum), (1, 0));
         // the one that waits has the least
-        fair.join(Key(3), [Key(1)].iter());
-        assert_eq!(fair.rank(Key(3), 0.0, 0.0, quantum), 5);
+        fair.join(Key(3), [Key(2)].iter(), at(70));
+        assert_eq!(fair.rank(Key(3), 0.0, 0.0, quantum), (5, 0));
+    }
+
+    #[test]
+    fn what_runs_counts_as_far_as_it_came_by_weight() {
+        let mut fair = Fair::default();
+        fair.start(Key(1), 8.0, 4.0, at(10));
+        fair.start(Key(1), 100.0, 2.0, at(20));
+        assert_eq!(fair.so_far(&Key(1), at(30)), 20.0 / 4.0 + 10.0 / 2.0);
+        fair.end(Key(1), (8.0, 20.0), 4.0, at(10));
+        assert_eq!(fair.so_far(&Key(1), at(40)), 20.0 / 4.0 + 20.0 / 2.0);
+        fair.end(Key(1), (100.0, 30.0), 2.0, at(20));
+        assert_eq!(fair.so_far(&Key(1), at(90)), 20.0 / 4.0 + 30.0 / 2.0);
+        assert!(fair.running.is_empty());
     }
 
     #[test]
     fn what_one_had_while_nobody_wanted_it_is_no_debt() {
         let mut fair = Fair::default();
         let quantum = Some(Span::from_secs(10));
-        fair.start(Key(1), 1000.0);
-        fair.end(Key(1), 0.0);
-        fair.join(Key(2), [].iter());
-        fair.join(Key(1), [Key(2)].iter());
+        fair.start(Key(1), 1000.0, 1.0, at(0));
+        fair.end(Key(1), (1000.0, 1000.0), 1.0, at(0));
+        fair.join(Key(2), [].iter(), at(1000));
+        fair.join(Key(1), [Key(2)].iter(), at(1000));
         assert_eq!(fair.rank(Key(2), 0.0, 0.0, quantum), fair.rank(Key(1), 0.0, 0.0, quantum));
     }
 
@@ -106,10 +173,10 @@ mod tests {
     fn keys_are_bounded() {
         let mut fair = Fair::default();
         for key in 0..10 * KEYS_MAX as u64 {
-            fair.join(Key(key), [Key(0)].iter());
-            fair.start(Key(key), 1.0);
-            fair.end(Key(key), 0.0);
+            fair.join(Key(key), [Key(0)].iter(), at(key));
+            fair.start(Key(key), 1.0, 1.0, at(key));
+            fair.end(Key(key), (1.0, 1.0), 1.0, at(key));
         }
-        assert!(fair.accounts.len() <= 2 * KEYS_MAX + 1);
+        assert!(fair.accounts.len() <= 2 * KEYS_MAX + 1 && fair.running.is_empty());
     }
 }

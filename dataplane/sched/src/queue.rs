@@ -369,10 +369,10 @@ mod tests {
             let mut window = Vec::new();
             let may = |kind: &Kind| kind.eligible.contains(&BackendId(turn));
             let times = (Moment::default(), Span::from_secs(1));
-            queue.window(may, 16, times, |_, _| 0, &mut window);
+            queue.window(may, 16, times, |_, _| (0, 0), &mut window);
             assert_eq!(window, [number]);
             assert!(queue.take(number).is_some());
-            queue.window(may, 16, times, |_, _| 0, &mut window);
+            queue.window(may, 16, times, |_, _| (0, 0), &mut window);
             assert_eq!(window, []);
             assert!(queue.lines.len() <= EMPTY_LINES_MAX && queue.kinds.len() == queue.lines.len());
         }

@@ -200,7 +200,7 @@ impl Scheduler {
         }
         let key = arrival.key;
         if !self.queue.waits(key) {
-            self.slots.fair.join(key, self.queue.keys());
+            self.slots.fair.join(key, self.queue.keys(), self.now);
         }
         self.slots.known.returns.arrived(&arrival.prompt, self.now);
         let mut ticket = self.queue.draw(arrival, self.now);

@@ -140,7 +140,7 @@ impl Slots {
         let id = ticket.arrival.ticket;
         let cache = (room.backend.cache, room.slots());
         let mut course = self.known.start(&ticket, (backend, model), cache, loads, now);
-        self.fair.start(ticket.arrival.key, course.charge / weight(&ticket));
+        self.fair.start(ticket.arrival.key, course.charge, weight(&ticket), now);
         for other in &room.runs {
             if let Some(other) = self.runs.get_mut(other).filter(|other| other.first.is_none()) {
                 (other.course.shared, course.shared) = (true, true);
@@ -338,8 +338,8 @@ impl Slots {
             room.memory.loading = None;
         }
         room.runs.retain(|id| *id != run.ticket.arrival.ticket);
-        let more = now.since(run.since).secs() - run.course.charge;
-        self.fair.end(run.ticket.arrival.key, more / weight(&run.ticket));
+        let secs = (run.course.charge, now.since(run.since).secs());
+        self.fair.end(run.ticket.arrival.key, secs, weight(&run.ticket), run.since);
         room.streaming -= u32::from(first.is_some());
         let until = if cut { now + room.backend.release_grace } else { now };
         if until > now {

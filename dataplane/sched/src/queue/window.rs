@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
 
 use super::{Group, Kind, LineId, Number, Queue};
+use crate::fair::Rank;
 use crate::{Class, Key, Moment, Span};
 
 /// One who may be next of its class: rank, number; the line, the group, and how many of it were taken before.
-type Head = (u64, Number, LineId, Group, usize);
+type Head = (Rank, Number, LineId, Group, usize);
 
 /// The firsts of all groups, by class.
 #[derive(Default)]
@@ -41,7 +42,7 @@ impl Queue {
         may: impl Fn(&Kind) -> bool,
         most: usize,
         (now, age_max): (Moment, Span),
-        rank: impl Fn(Key, usize) -> u64,
+        rank: impl Fn(Key, usize) -> Rank,
         window: &mut Vec<Number>,
     ) {
         window.clear();
@@ -82,7 +83,7 @@ mod tests {
     fn line(numbers: &[(Class, u64, u64)]) -> Heads {
         let mut heads = Heads::default();
         for (class, rank, number) in numbers {
-            heads.push((*rank, Number(*number), LineId(0), (*class, Key(0)), 0));
+            heads.push(((*rank, 0), Number(*number), LineId(0), (*class, Key(0)), 0));
         }
         heads
     }
