@@ -8,8 +8,8 @@ use std::{
 };
 
 use sched::{
-    Arrival, BackendId, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook, Policy,
-    Prefix, Refusal, Scheduler, SlotId, Span, Story, TicketId, View,
+    Arrival, Asked, BackendId, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook,
+    Policy, Prefix, Refusal, Scheduler, SlotId, Span, Story, TicketId, View,
 };
 use tape::Recorder;
 use tokio::sync::{Notify, oneshot};
@@ -92,6 +92,8 @@ pub struct Failed {
 pub struct Wish {
     /// Who asks.
     pub key: u64,
+    /// What for: the name of the model, hashed.
+    pub asked: u64,
     /// Estimated.
     pub prompt_tokens: u32,
     /// The prompt in blocks.
@@ -187,6 +189,7 @@ impl Dispatch {
         let arrival = Arrival {
             ticket,
             key: Key(wish.key),
+            asked: Asked(wish.asked),
             weight: 1,
             class: wish.class,
             prompt_tokens: wish.prompt_tokens,

@@ -167,6 +167,11 @@ impl Shared {
             None => self.keys.hash_one(peer),
         }
     }
+
+    /// What is asked for, by the name of the model.
+    fn asked(&self, model: &str) -> u64 {
+        self.keys.hash_one(model)
+    }
 }
 
 /// What one thread works with.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, sync::Arc};
 
 use sched::{
-    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fleet, Health, Key,
+    Arrival, Asked, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fleet, Health, Key,
     ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
@@ -49,6 +49,7 @@ fn arrival(number: u64) -> Arrival {
         ticket: TicketId(number),
         key: Key(number % 50),
         class: Class::Normal,
+        asked: Asked(0),
         weight: 1,
         prompt: Chain::default(),
         policy: Policy::Priority,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Fleet, Health, Key, ModelId, Moment, Policy,
-    Scheduler, Span, TicketId, Tuning,
+    Arrival, Asked, Backend, BackendId, Cache, Candidate, Chain, Class, Fleet, Health, Key, ModelId, Moment,
+    Policy, Scheduler, Span, TicketId, Tuning,
 };
 use tests::laws::LAWS;
 use tests::world::{Fate, Happening, Report, Request, Story, World};
@@ -109,6 +109,7 @@ fn serve(slots: &[u32], requests: &[(&[u32], u64)]) -> Report {
             ticket: TicketId(index),
             key: Key(0),
             class: Class::Normal,
+            asked: Asked(0),
             weight: 1,
             prompt: Chain::default(),
             policy: Policy::Priority,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::chain::Chain;
 use crate::policy::Policy;
 use crate::returns::End;
-use crate::{BackendId, Fleet, Key, ModelId, Moment, SlotId, Span, TicketId};
+use crate::{Asked, BackendId, Fleet, Key, ModelId, Moment, SlotId, Span, TicketId};
 
 /// The most candidates of one arrival that are looked at; those behind it are ignored.
 pub const CANDIDATES_MAX: usize = 1024;
@@ -51,6 +51,8 @@ pub struct Arrival {
     pub ticket: TicketId,
     /// Whose it is.
     pub key: Key,
+    /// What for: answers of a key are as long as others of the same key to the same.
+    pub asked: Asked,
     /// What its key's share of the slots weighs beside that of others; 0 counts as 1.
     pub weight: u16,
     /// How urgent it is.

@@ -19,3 +19,7 @@ pub struct ModelId(pub u32);
 /// Whose request it is: the hash of the presented credential, or of the peer address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u64);
+
+/// What it asks for: the hash of the name of the model, by which routes are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asked(pub u64);

@@ -55,7 +55,7 @@ impl Known {
         let thought = cached.min(ticket.tokens().saturating_sub(1));
         let load = if loads { self.speeds.load(place) } else { 0.0 };
         let prefill = load + f64::from(ticket.tokens() - thought) / self.speeds.prefill(place);
-        let answer = self.answers.expected(arrival.key);
+        let answer = self.answers.expected(ticket.like());
         let charge = prefill + answer / self.speeds.decode(place);
         Course { place, thought, distance, before, prefill, load, answer, charge, shared: false }
     }
@@ -88,7 +88,7 @@ impl Known {
         }
         self.returns.ended(&arrival.prompt, end, now);
         if let Some(output) = usage.output {
-            self.answers.add(arrival.key, output);
+            self.answers.add(ticket.like(), output);
             self.speeds.decoded(course.place, output, answered);
         }
         let Some(first) = first else { return };
@@ -128,7 +128,7 @@ impl Known {
             None => (course.prefill - now.since(since).secs()).max(0.2) + course.answer / rate,
             Some(first) => {
                 let so_far = now.since(first).secs() * rate;
-                self.answers.rest(ticket.arrival.key, so_far) / rate
+                self.answers.rest(ticket.like(), so_far) / rate
             }
         }
     }

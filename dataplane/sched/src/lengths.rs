@@ -1,20 +1,23 @@
-//! How long answers are: of each key, and of all.
+//! How long answers are: of each key to each thing that it asks for, of all to that, and of all.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::Key;
+use crate::{Asked, Key};
 
-/// Answers of a key that are remembered, and of all.
+/// Answers that are remembered: of a key to the same, of all to the same, and of all.
 const OF_KEY_MAX: usize = 64;
+const OF_ASKED_MAX: usize = 512;
 const OF_ALL_MAX: usize = 512;
-/// With fewer of its own, a key is taken for one like all.
-const OF_KEY_MIN: usize = 16;
+/// With fewer of its own, it is taken for one like more of them.
+const OWN_MIN: usize = 16;
 /// Before any answer, in tokens.
 const GUESS: f64 = 250.0;
 /// Longer answers than it has come to so far, with which one says how long it will be.
 const LONGER_MIN: usize = 3;
-/// Keys that are remembered; at one more, the one that answered least goes.
+/// Pairs of a key and what it asks for that are remembered, and things asked for; at one more, the one with the fewest
+/// answers goes.
 const KEYS_MAX: usize = 4096;
+const ASKED_MAX: usize = 256;
 
 #[derive(Debug)]
 struct Lengths {
@@ -59,74 +62,102 @@ impl Lengths {
     }
 }
 
+/// Whose request, and what for.
+pub(crate) type Like = (Key, Asked);
+
 /// What is known of the length of answers.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    keys: BTreeMap<Key, Lengths>,
+    keys: BTreeMap<Like, Lengths>,
+    asked: BTreeMap<Asked, Lengths>,
     all: Lengths,
 }
 
 impl Default for Answers {
     fn default() -> Self {
-        Answers { keys: BTreeMap::new(), all: Lengths::new(OF_ALL_MAX) }
+        Answers { keys: BTreeMap::new(), asked: BTreeMap::new(), all: Lengths::new(OF_ALL_MAX) }
     }
 }
 
 impl Answers {
-    pub(crate) fn add(&mut self, key: Key, tokens: u32) {
-        if self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&key) {
-            let least = self.keys.iter().min_by_key(|(_, lengths)| lengths.ring.len());
-            if let Some(least) = least.map(|(key, _)| *key) {
-                self.keys.remove(&least);
-            }
-        }
-        self.keys.entry(key).or_insert_with(|| Lengths::new(OF_KEY_MAX)).add(tokens);
+    pub(crate) fn add(&mut self, like: Like, tokens: u32) {
+        of(&mut self.keys, like, (KEYS_MAX, OF_KEY_MAX)).add(tokens);
+        of(&mut self.asked, like.1, (ASKED_MAX, OF_ASKED_MAX)).add(tokens);
         self.all.add(tokens);
     }
 
     /// How long the next one will be, in tokens.
-    pub(crate) fn expected(&self, key: Key) -> f64 {
-        self.of(key).mean().unwrap_or(GUESS)
+    pub(crate) fn expected(&self, like: Like) -> f64 {
+        self.of(like).mean().unwrap_or(GUESS)
     }
 
     /// How many tokens are still to come of one that has come to so many.
-    pub(crate) fn rest(&self, key: Key, so_far: f64) -> f64 {
-        self.of(key).rest(so_far).unwrap_or_else(|| (0.5 * so_far).max(100.0))
+    pub(crate) fn rest(&self, like: Like, so_far: f64) -> f64 {
+        self.of(like).rest(so_far).unwrap_or_else(|| (0.5 * so_far).max(100.0))
     }
 
-    fn of(&self, key: Key) -> &Lengths {
-        self.keys.get(&key).filter(|lengths| lengths.ring.len() >= OF_KEY_MIN).unwrap_or(&self.all)
+    fn of(&self, like: Like) -> &Lengths {
+        let known = |lengths: &&Lengths| lengths.ring.len() >= OWN_MIN;
+        let own = self.keys.get(&like).filter(known);
+        own.or_else(|| self.asked.get(&like.1).filter(known)).unwrap_or(&self.all)
     }
+}
+
+/// The lengths of one of at most so many, each with at most so many.
+fn of<K: Ord + Copy>(map: &mut BTreeMap<K, Lengths>, key: K, (most, each): (usize, usize)) -> &mut Lengths {
+    if map.len() >= most && !map.contains_key(&key) {
+        let least = map.iter().min_by_key(|(_, lengths)| lengths.ring.len());
+        if let Some(least) = least.map(|(key, _)| *key) {
+            map.remove(&least);
+        }
+    }
+    map.entry(key).or_insert_with(|| Lengths::new(each))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const A: Asked = Asked(1);
+    const B: Asked = Asked(2);
+
     #[test]
     fn a_key_counts_for_itself_once_it_is_known() {
         let mut answers = Answers::default();
-        assert_eq!((answers.expected(Key(1)), answers.rest(Key(1), 300.0)), (250.0, 150.0));
+        let one = (Key(1), A);
+        assert_eq!((answers.expected(one), answers.rest(one, 300.0)), (250.0, 150.0));
         for _ in 0..15 {
-            answers.add(Key(1), 100);
+            answers.add(one, 100);
         }
-        answers.add(Key(2), 900);
-        assert_eq!(answers.expected(Key(1)), 150.0);
-        answers.add(Key(1), 100);
-        assert_eq!(answers.expected(Key(1)), 100.0);
-        assert_eq!(answers.rest(Key(1), 40.0), 60.0);
+        answers.add((Key(2), A), 900);
+        assert_eq!(answers.expected(one), 150.0);
+        answers.add(one, 100);
+        assert_eq!(answers.expected(one), 100.0);
+        assert_eq!(answers.rest(one, 40.0), 60.0);
+    }
+
+    #[test]
+    fn what_is_asked_for_counts_before_who_asks() {
+        let mut answers = Answers::default();
+        for _ in 0..16 {
+            answers.add((Key(1), A), 100);
+            answers.add((Key(1), B), 1000);
+        }
+        assert_eq!((answers.expected((Key(1), A)), answers.expected((Key(1), B))), (100.0, 1000.0));
+        // a stranger writes as others do to the same; of what nobody asked for, as all do
+        assert_eq!((answers.expected((Key(9), B)), answers.expected((Key(1), Asked(3)))), (1000.0, 550.0));
     }
 
     #[test]
     fn the_oldest_are_forgotten() {
         let mut answers = Answers::default();
         for length in (0..OF_KEY_MAX as u32).chain(std::iter::repeat_n(500, OF_KEY_MAX)) {
-            answers.add(Key(1), length);
+            answers.add((Key(1), A), length);
         }
-        assert_eq!(answers.expected(Key(1)), 500.0);
+        assert_eq!(answers.expected((Key(1), A)), 500.0);
         for key in 0..2 * KEYS_MAX as u64 {
-            answers.add(Key(key), 1);
+            answers.add((Key(key), Asked(key)), 1);
         }
-        assert_eq!(answers.keys.len(), KEYS_MAX);
+        assert_eq!((answers.keys.len(), answers.asked.len()), (KEYS_MAX, ASKED_MAX));
     }
 }

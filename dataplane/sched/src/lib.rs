@@ -42,7 +42,7 @@ pub use event::{Arrival, CANDIDATES_MAX, Candidate, Class, Decision, Event, Faul
 pub use explain::{Bar, Expected, LOOKS_MAX, Look, ROWS_MAX, Reason, Row, Seat, Story, Terms, Verdict};
 pub use fair::KEYS_MAX;
 pub use fleet::{Backend, Fleet, Health, SLOTS_MAX};
-pub use ids::{BackendId, Key, ModelId, SlotId, TicketId};
+pub use ids::{Asked, BackendId, Key, ModelId, SlotId, TicketId};
 pub use pace::{RETRY_AFTER_IDLE, RETRY_AFTER_MAX, RETRY_AFTER_MIN, SERVICE_GUESS};
 pub use place::WINDOW;
 pub use policy::{Policy, Tuning};

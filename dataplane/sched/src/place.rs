@@ -185,8 +185,9 @@ impl Scheduler {
         let fair = &self.slots.fair;
         let tuning = &self.fleet.tuning;
         let least = fair.least(self.queue.keys());
-        let rank = |key, picked: usize| {
-            let each = 2.0 + self.slots.known.answers.expected(key) / 30.0;
+        let rank = |key, number, picked: usize| {
+            let like = self.queue.ticket(number).filter(|_| picked > 0).map(Ticket::like);
+            let each = like.map_or(0.0, |like| 2.0 + self.slots.known.answers.expected(like) / 30.0);
             fair.rank(key, picked as f64 * each, least, tuning.fair_quantum)
         };
         let may = |kind: &Kind| {
@@ -242,7 +243,7 @@ impl At<'_> {
             self.look_again(HOLD_STEP.min(spared));
         }
         if let Some(later) = &options.later {
-            let answer = self.slots.known.answers.expected(ticket.arrival.key);
+            let answer = self.slots.known.answers.expected(ticket.like());
             self.pass.timeline.reserve(later, ticket, answer);
         }
         let verdict = match goes {

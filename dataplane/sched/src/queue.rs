@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::explain::Story;
+use crate::lengths::Like;
 use crate::retry::Tried;
 use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Refusal, TicketId};
 
@@ -39,6 +40,11 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    /// What its answer is as long as.
+    pub(crate) fn like(&self) -> Like {
+        (self.arrival.key, self.arrival.asked)
+    }
+
     /// The estimated length of its prompt in tokens.
     pub(crate) fn tokens(&self) -> u32 {
         self.arrival.prompt_tokens.max(self.arrival.prompt.tokens())
@@ -346,7 +352,7 @@ fn sort(ticket: &Ticket) -> Sort {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Chain, Class, Key, Policy, Span};
+    use crate::{Asked, Chain, Class, Key, Policy, Span};
 
     #[test]
     fn ever_new_sets_of_backends_leave_nothing_behind() {
@@ -355,6 +361,7 @@ mod tests {
             let arrival = Arrival {
                 ticket: TicketId(turn.into()),
                 key: Key(0),
+                asked: Asked(0),
                 weight: 1,
                 class: Class::Normal,
                 prompt_tokens: 0,
@@ -369,10 +376,10 @@ mod tests {
             let mut window = Vec::new();
             let may = |kind: &Kind| kind.eligible.contains(&BackendId(turn));
             let times = (Moment::default(), Span::from_secs(1));
-            queue.window(may, 16, times, |_, _| (0, 0), &mut window);
+            queue.window(may, 16, times, |_, _, _| (0, 0), &mut window);
             assert_eq!(window, [number]);
             assert!(queue.take(number).is_some());
-            queue.window(may, 16, times, |_, _| (0, 0), &mut window);
+            queue.window(may, 16, times, |_, _, _| (0, 0), &mut window);
             assert_eq!(window, []);
             assert!(queue.lines.len() <= EMPTY_LINES_MAX && queue.kinds.len() == queue.lines.len());
         }

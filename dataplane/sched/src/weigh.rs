@@ -213,7 +213,7 @@ impl Weigher<'_> {
         let (mut end, mut keeps) = (End::Unknown, false);
         match mirror {
             Mirror::Pool(pool) => {
-                let answer = self.slots.known.answers.expected(ticket.arrival.key) as u32;
+                let answer = self.slots.known.answers.expected(ticket.like()) as u32;
                 pool.displaced(prompt, warm.cached, answer, self.now, self.lost);
             }
             Mirror::Lanes(lanes) => {
@@ -291,7 +291,7 @@ impl Weigher<'_> {
         let prompt = &ticket.arrival.prompt;
         let mirror = known.caches.mirror(place).filter(|_| !loads);
         let rate = known.speeds.prefill(place);
-        let answer = known.answers.expected(ticket.arrival.key);
+        let answer = known.answers.expected(ticket.like());
         let idle = |mirror: &Mirror| mirror.peek(prompt, ticket.tokens()).map_or(0, |warm| warm.cached);
         let (pooled, elsewhere) = match mirror {
             Some(Mirror::Pool(pool)) => (true, pool.cached(prompt)),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Health, Key,
-    ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fault, Fleet,
+    Health, Key, ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
 const STEPS: u64 = 60_000;
@@ -80,6 +80,7 @@ impl Chance {
                 ticket,
                 key: Key(self.below(4)),
                 class: [Class::Interactive, Class::Normal, Class::Batch][self.below(3) as usize],
+                asked: Asked(0),
                 weight: 1,
                 prompt: Chain::default(),
                 policy: POLICIES[self.below(8) as usize],

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Bar, Block, Cache, Candidate, Chain, Class, Decision, Event, Fault, Fleet,
-    Health, Key, LOOKS_MAX, ModelId, Moment, Outcome, Policy, ROWS_MAX, Reason, Row, Scheduler, Seat, Span,
-    TicketId, Tuning, Usage, Verdict,
+    Arrival, Asked, Backend, BackendId, Bar, Block, Cache, Candidate, Chain, Class, Decision, Event, Fault,
+    Fleet, Health, Key, LOOKS_MAX, ModelId, Moment, Outcome, Policy, ROWS_MAX, Reason, Row, Scheduler, Seat,
+    Span, TicketId, Tuning, Usage, Verdict,
 };
 
 const A: BackendId = BackendId(0);
@@ -48,6 +48,7 @@ fn arrival(ticket: u64, on: &[BackendId], prompt: Chain) -> Arrival {
     Arrival {
         ticket: TicketId(ticket),
         key: Key(0),
+        asked: Asked(0),
         weight: 1,
         class: Class::Normal,
         prompt_tokens: 10,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fleet, Health, Key,
+    Arrival, Asked, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, Event, Fleet, Health, Key,
     ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
@@ -32,6 +32,7 @@ fn arrival(ticket: TicketId, key: Key, weight: u16) -> Event {
     Event::Arrive(Arrival {
         ticket,
         key,
+        asked: Asked(0),
         weight,
         class: Class::Normal,
         prompt_tokens: 10,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fault, Fleet,
-    Health, Key, ModelId, Moment, Outcome, Policy, Refusal, SlotId, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fault,
+    Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, SlotId, Span, TicketId, Tuning, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,7 @@ macro_rules! written {
     };
 }
 
+written!(asked: Asked as u64, |asked| asked.0, Asked);
 written!(ticket: TicketId as u64, |id| id.0, TicketId);
 written!(key: Key as u64, |key| key.0, Key);
 written!(backend: BackendId as u32, |id| id.0, BackendId);
@@ -223,6 +224,8 @@ struct ArrivalForm {
     ticket: TicketId,
     #[serde(with = "key")]
     key: Key,
+    #[serde(with = "asked")]
+    asked: Asked,
     weight: u16,
     #[serde(with = "ClassForm")]
     class: Class,

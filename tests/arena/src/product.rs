@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fleet, Health,
-    INPUT_MARGIN_PERCENT, Key, ModelId, Moment, Outcome, Policy, Scheduler, SlotId, Span, TicketId, Tuning,
-    Usage,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fleet,
+    Health, INPUT_MARGIN_PERCENT, Key, ModelId, Moment, Outcome, Policy, Scheduler, SlotId, Span, TicketId,
+    Tuning, Usage,
 };
 
 use crate::cache::Shape;
@@ -62,6 +62,7 @@ impl Placer for Product {
         let arrival = Arrival {
             ticket: TicketId(seen.ticket),
             key: Key(seen.key as u64),
+            asked: Asked(0),
             weight: 1,
             class: Class::Normal,
             prompt_tokens: seen.prompt_tokens,

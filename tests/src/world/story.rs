@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Event, Fleet, Health, Key, ModelId,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Event, Fleet, Health, Key, ModelId,
     Moment, Outcome, Policy, Span, TicketId, Tuning, Usage,
 };
 
@@ -233,6 +233,7 @@ impl Story {
             ticket: TicketId(self.tickets),
             key: Key(key),
             class,
+            asked: Asked(self.tickets % 2),
             weight: [1, 2, 5][key as usize],
             prompt,
             policy: self.policy,

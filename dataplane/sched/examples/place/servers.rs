@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, End, Event, Fleet, Health, Key,
-    ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Cache, Candidate, Chain, Class, Decision, End, Event, Fleet, Health,
+    Key, ModelId, Moment, Outcome, Policy, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
 use crate::talk::{ANSWER_TOKENS, Prompt, prompt, tokens};
@@ -142,6 +142,7 @@ impl Servers {
         Arrival {
             ticket: TicketId(self.tickets),
             key: Key(key),
+            asked: Asked(0),
             weight: 1,
             class: Class::Normal,
             prompt_tokens: tokens(&prompt).max(100),

@@ -42,7 +42,7 @@ impl Queue {
         may: impl Fn(&Kind) -> bool,
         most: usize,
         (now, age_max): (Moment, Span),
-        rank: impl Fn(Key, usize) -> Rank,
+        rank: impl Fn(Key, Number, usize) -> Rank,
         window: &mut Vec<Number>,
     ) {
         window.clear();
@@ -58,7 +58,8 @@ impl Queue {
         for (id, line) in self.lines.iter().filter(|(_, line)| !line.numbers.is_empty() && may(&line.kind)) {
             for (group, numbers) in &line.groups {
                 let first = numbers.first().copied();
-                first.into_iter().for_each(|first| heads.push((rank(group.1, 0), first, *id, *group, 0)));
+                let head = |first| (rank(group.1, first, 0), first, *id, *group, 0);
+                first.into_iter().for_each(|first| heads.push(head(first)));
             }
             oldest = [oldest, line.numbers.first().copied()].into_iter().flatten().min();
         }
@@ -69,7 +70,7 @@ impl Queue {
             let numbers = self.lines.get(&line).and_then(|line| line.groups.get(&group));
             let after = (Bound::Excluded(number), Bound::Unbounded);
             if let Some(next) = numbers.and_then(|numbers| numbers.range(after).next()) {
-                heads.push((rank(group.1, before + 1), *next, line, group, before + 1));
+                heads.push((rank(group.1, *next, before + 1), *next, line, group, before + 1));
             }
         }
         window.extend(oldest.filter(|oldest| waited(*oldest) >= age_max && !window.contains(oldest)));

@@ -10,8 +10,9 @@ use std::str::SplitWhitespace;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Backend, BackendId, Block, Breaker, Cache, Candidate, Chain, Class, Decision, End, Event, Fault,
-    Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, Scheduler, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Block, Breaker, Cache, Candidate, Chain, Class, Decision, End, Event,
+    Fault, Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, Scheduler, Span, TicketId, Tuning,
+    Usage,
 };
 
 /// Runs the steps on a core with the given fleet and compares all decisions.
@@ -170,6 +171,7 @@ fn read_arrival(mut words: SplitWhitespace) -> Arrival {
         ticket,
         key: Key(0),
         class: Class::Normal,
+        asked: Asked(0),
         weight: 1,
         prompt: Chain::default(),
         policy: Policy::Priority,

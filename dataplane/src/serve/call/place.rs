@@ -81,6 +81,7 @@ async fn slot(
     let shared = &run.worker.shared;
     let wish = Wish {
         key: run.inquiry.key,
+        asked: shared.asked(&call.ask.model),
         prompt_tokens: call.ask.prompt_tokens,
         prompt: prompt.clone(),
         policy: found.terms.policy,
