@@ -256,6 +256,7 @@ pub enum Kind {
     Lmstudio,
     Llamacpp,
     Vllm,
+    Sglang,
     Openai,
     Anthropic,
     Gemini,

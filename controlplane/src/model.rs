@@ -52,6 +52,8 @@ pub enum Kind {
     Llamacpp,
     /// vLLM.
     Vllm,
+    /// SGLang.
+    Sglang,
     /// Any OpenAI-compatible server.
     Openai,
     /// Any Anthropic-compatible server.
@@ -69,6 +71,7 @@ impl Kind {
             Kind::LmStudio => "LM Studio",
             Kind::Llamacpp => "llama.cpp",
             Kind::Vllm => "vLLM",
+            Kind::Sglang => "SGLang",
             Kind::Openai => "OpenAI-compatible",
             Kind::Anthropic => "Anthropic-compatible",
             Kind::Gemini => "Gemini-compatible",

@@ -12,8 +12,8 @@ use crate::model::{
 
 /// Slots of a hosted service that does not tell.
 const SLOTS_HOSTED: u32 = 64;
-/// Slots of a vLLM.
-const SLOTS_VLLM: u32 = 16;
+/// Slots of a server that batches and does not tell: vLLM, SGLang.
+const SLOTS_BATCHING: u32 = 16;
 /// Slots of any other server that does not tell.
 const SLOTS_LOCAL: u32 = 1;
 
@@ -136,7 +136,7 @@ fn max_loaded_models(backend: &Backend, seen: &Observed) -> u32 {
 fn assumed(backend: &Backend, kind: Option<Kind>) -> u32 {
     match kind {
         Some(Kind::Ollama | Kind::LmStudio | Kind::Llamacpp) => SLOTS_LOCAL,
-        Some(Kind::Vllm) => SLOTS_VLLM,
+        Some(Kind::Vllm | Kind::Sglang) => SLOTS_BATCHING,
         _ if backend.url.is_hosted() => SLOTS_HOSTED,
         _ => SLOTS_LOCAL,
     }

@@ -9,6 +9,7 @@ mod lmstudio;
 mod ollama;
 mod openai;
 pub mod secret;
+mod sglang;
 pub mod steady;
 pub mod verdict;
 mod vllm;
@@ -43,8 +44,9 @@ pub struct Sort {
 }
 
 /// In the order in which they are tried: the more particular first.
-static SORTS: [&Sort; 7] = [
+static SORTS: [&Sort; 8] = [
     &llamacpp::SORT,
+    &sglang::SORT,
     &lmstudio::SORT,
     &ollama::SORT,
     &vllm::SORT,

@@ -74,6 +74,8 @@ pub enum Kind {
     Llamacpp,
     /// vLLM.
     Vllm,
+    /// SGLang.
+    Sglang,
     /// Any OpenAI-compatible server.
     Openai,
     /// Any Anthropic-compatible server.

@@ -181,6 +181,7 @@ fn kind(number: i32) -> Result<Option<Kind>, String> {
         Ok(v1::Kind::LmStudio) => Ok(Some(Kind::LmStudio)),
         Ok(v1::Kind::Llamacpp) => Ok(Some(Kind::Llamacpp)),
         Ok(v1::Kind::Vllm) => Ok(Some(Kind::Vllm)),
+        Ok(v1::Kind::Sglang) => Ok(Some(Kind::Sglang)),
         Ok(v1::Kind::Openai) => Ok(Some(Kind::Openai)),
         Ok(v1::Kind::Anthropic) => Ok(Some(Kind::Anthropic)),
         Ok(v1::Kind::Gemini) => Ok(Some(Kind::Gemini)),

@@ -16,6 +16,7 @@ pub fn kind(kind: Option<Kind>) -> v1::Kind {
         Some(Kind::LmStudio) => v1::Kind::LmStudio,
         Some(Kind::Llamacpp) => v1::Kind::Llamacpp,
         Some(Kind::Vllm) => v1::Kind::Vllm,
+        Some(Kind::Sglang) => v1::Kind::Sglang,
         Some(Kind::Openai) => v1::Kind::Openai,
         Some(Kind::Anthropic) => v1::Kind::Anthropic,
         Some(Kind::Gemini) => v1::Kind::Gemini,

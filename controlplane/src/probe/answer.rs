@@ -45,6 +45,13 @@ pub enum Question {
     Version,
     /// Metrics, of which vLLM's cache and load are read.
     Metrics,
+    /// SGLang's settings and state, and where they were before.
+    ServerInfo,
+    ServerInfoOld,
+    /// What SGLang knows of its model.
+    ModelInfo,
+    /// SGLang's load.
+    Loads,
     /// llama.cpp's slots.
     Slots,
     /// Whether a dialect exists: an empty request to it.
@@ -99,6 +106,10 @@ impl Question {
             Question::OllamaPs => "/api/ps",
             Question::Version => "/version",
             Question::Metrics => "/metrics",
+            Question::ServerInfo => "/server_info",
+            Question::ServerInfoOld => "/get_server_info",
+            Question::ModelInfo => "/model_info",
+            Question::Loads => "/v1/loads",
             Question::Slots => "/slots",
             Question::Empty(Dialect::OpenaiChat) => "/v1/chat/completions",
             Question::Empty(Dialect::OpenaiResponses) => "/v1/responses",

@@ -5,7 +5,7 @@ use wire::Dialect;
 use super::{
     SORTS, Sort,
     answer::{Answer, Answers, Question},
-    gemini, sort,
+    gemini, sglang, sort,
 };
 use crate::model::{Backend, Kind, Model, observed::MODELS_MAX};
 
@@ -46,7 +46,8 @@ pub struct Verdict {
     pub evidence: Vec<String>,
 }
 
-/// What else must be asked before [`identify`]: what Ollama tells only of one model at a time, and vLLM in its metrics.
+/// What else must be asked before [`identify`]: what Ollama tells only of one model at a time, and vLLM and SGLang on
+/// pages of their own.
 #[must_use]
 pub fn further(backend: &Backend, answers: &Answers) -> Vec<Question> {
     match choose(backend, answers) {
@@ -57,6 +58,7 @@ pub fn further(backend: &Backend, answers: &Answers) -> Vec<Question> {
             .map(|model| Question::OllamaShow(model.name))
             .collect(),
         Some((sort, _)) if sort.kind == Kind::Vllm => vec![Question::Metrics],
+        Some((sort, _)) if sort.kind == Kind::Sglang => sglang::FURTHER.to_vec(),
         _ => Vec::new(),
     }
 }

@@ -211,7 +211,8 @@ const fn release_grace(kind: Kind) -> Span {
     match kind {
         Kind::Llamacpp => Span(150_000),
         Kind::Ollama | Kind::LmStudio => Span(250_000),
-        Kind::Vllm | Kind::Openai | Kind::Anthropic | Kind::Gemini | Kind::Unknown => Span(0),
+        Kind::Vllm | Kind::Sglang => Span(0),
+        Kind::Openai | Kind::Anthropic | Kind::Gemini | Kind::Unknown => Span(0),
     }
 }
 
@@ -231,11 +232,11 @@ fn salt(bytes: &[u8]) -> u64 {
 /// How a server of this kind keeps prompts, where it does not say so itself (SCHEDULING.md, section 1).
 const fn cache(kind: Kind, told: u32) -> Cache {
     match kind {
-        Kind::Vllm if told > 0 => Cache::Pool { tokens: told },
+        Kind::Vllm | Kind::Sglang if told > 0 => Cache::Pool { tokens: told },
         // --cache-ram, 8 GiB by default, at some 128 KiB a token
         Kind::Llamacpp => Cache::Slots { ram: 65_536 },
         Kind::Ollama | Kind::LmStudio | Kind::Unknown => Cache::Slots { ram: 0 },
-        Kind::Vllm => Cache::Pool { tokens: 200_000 },
+        Kind::Vllm | Kind::Sglang => Cache::Pool { tokens: 200_000 },
         Kind::Openai | Kind::Anthropic | Kind::Gemini => Cache::Pool { tokens: 4_000_000 },
     }
 }
@@ -352,6 +353,7 @@ fn kind(number: i32) -> Kind {
         v1::Kind::LmStudio => Kind::LmStudio,
         v1::Kind::Llamacpp => Kind::Llamacpp,
         v1::Kind::Vllm => Kind::Vllm,
+        v1::Kind::Sglang => Kind::Sglang,
         v1::Kind::Openai => Kind::Openai,
         v1::Kind::Anthropic => Kind::Anthropic,
         v1::Kind::Gemini => Kind::Gemini,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Event, Fleet, Health, Key, ModelId,
-    Moment, Outcome, Policy, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Event, Fleet, Health, Key,
+    ModelId, Moment, Outcome, Policy, Span, TicketId, Tuning, Usage,
 };
 
 use super::{Chance, Core, Fate, Happening, Mood, Request, World};

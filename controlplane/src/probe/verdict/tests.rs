@@ -103,6 +103,16 @@ impl Case {
     }
 }
 
+/// What is asked of some kinds alone.
+const FURTHER: [&str; 6] = [
+    "GET /metrics",
+    "GET /slots",
+    "GET /server_info",
+    "GET /get_server_info",
+    "GET /model_info",
+    "GET /v1/loads",
+];
+
 fn cases() -> Vec<(String, Case)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/probe/recorded");
     let mut cases = Vec::new();
@@ -145,7 +155,7 @@ fn recorded() {
             assert!(
                 known.contains(label)
                     || label.starts_with("POST /api/show")
-                    || ["GET /metrics", "GET /slots"].contains(&label.as_str()),
+                    || FURTHER.contains(&label.as_str()),
                 "{name}: {label} is never asked"
             );
         }
@@ -198,7 +208,8 @@ fn a_cheap_check_of_the_same_server_shows_no_change() {
 
 #[test]
 fn a_cheap_check_tells_how_busy_it_is() {
-    for (case, requests) in [("llamacpp", Some(1)), ("vllm", Some(3)), ("ollama", None)] {
+    for (case, requests) in [("llamacpp", Some(1)), ("vllm", Some(3)), ("sglang", Some(7)), ("ollama", None)]
+    {
         let (_, case) = cases().into_iter().find(|(name, _)| name == case).unwrap();
         let found = identified(&case).0.finding.unwrap();
         let now = refresh(&case.backend(), &found, &case.answers(cheap(found.kind))).unwrap();
