@@ -20,7 +20,8 @@ pub(crate) fn choose(seed: u64, ticket: &Ticket, slots: &Slots) -> Option<(u16, 
     for (index, candidate) in (0u16..).zip(arrival.candidates.iter().take(CANDIDATES_MAX)) {
         let Some(room) = slots.room(candidate.backend) else { continue };
         if candidate.reserve != reserve
-            || !room.takes(candidate.model)
+            || !room.takes(candidate.model, arrival.policy)
+            || slots.loads_elsewhere((candidate.backend, candidate.model), room, ticket)
             || !fits(ticket.tokens(), &room.backend)
             || ticket.tried.contains(candidate.backend)
             || known && !slots.known.recent.knows(candidate.backend, &arrival.prompt)

@@ -364,7 +364,8 @@ fn bar(ticket: &Ticket, candidate: &Candidate, slots: &Slots, reserve: u8) -> Op
         (!room.sure(), Bar::OnTrial),
         (candidate.reserve != reserve, Bar::InReserve),
         (room.vacant() == 0, Bar::Full),
-        (!room.takes(candidate.model), Bar::OtherModel),
+        (!room.takes(candidate.model, ticket.arrival.policy), Bar::OtherModel),
+        (slots.loads_elsewhere((candidate.backend, candidate.model), room, ticket), Bar::OtherModel),
     ];
     bars.into_iter().find(|(barred, _)| *barred).map(|(_, bar)| bar)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::queue::Queue;
+use crate::queue::{Queue, Ticket};
+use crate::room::Room;
 use crate::slots::Slots;
-use crate::{BackendId, ModelId, Moment, SlotId, Span};
+use crate::{BackendId, CANDIDATES_MAX, Candidate, ModelId, Moment, SlotId, Span};
 
 /// The models in a server's memory, and what is done with them.
 #[derive(Debug, Default)]
@@ -28,8 +29,9 @@ impl Memory {
         !self.resident.contains(&model)
     }
 
-    /// Whether a request for `model` may start on a server that holds so many.
-    pub(crate) fn takes(&self, model: ModelId, most: usize) -> bool {
+    /// Whether a request for `model` may start on a server that holds so many. One that `yields` lets those go first who
+    /// wait for what is there; no other keeps a load out that is due.
+    pub(crate) fn takes(&self, model: ModelId, most: usize, yields: bool) -> bool {
         if self.claimed.is_some_and(|claimed| claimed != model) {
             return false;
         }
@@ -37,8 +39,10 @@ impl Memory {
             return true;
         }
         let used = self.used();
-        let spare =
-            || self.resident.iter().any(|there| !used.contains(there) && !self.wanted.contains(there));
+        let spare = || {
+            let wanted = |there: &ModelId| yields && self.wanted.contains(there);
+            self.resident.iter().any(|there| !used.contains(there) && !wanted(there))
+        };
         let due = self.resident.len() < most || self.claimed.is_some() || spare();
         due && self.loading.is_none() && used.len() < most
     }
@@ -99,6 +103,20 @@ impl Memory {
 }
 
 impl Slots {
+    /// Whether a start there would load a model that another of a request's candidates is loading just now.
+    pub(crate) fn loads_elsewhere(
+        &self,
+        (backend, model): (BackendId, ModelId),
+        room: &Room,
+        ticket: &Ticket,
+    ) -> bool {
+        let loading = |candidate: &Candidate| {
+            let other = self.room(candidate.backend).filter(|_| candidate.backend != backend);
+            other.is_some_and(|other| other.memory.loading == Some(candidate.model))
+        };
+        room.loads(model) && ticket.arrival.candidates.iter().take(CANDIDATES_MAX).any(loading)
+    }
+
     /// Says on each server that holds some models at a time whose turn it is. Who waits for what is there goes first; a
     /// model that others wait for is loaded once the last one was there for `collate` times the load, and they waited
     /// for as long. Then nothing else starts there, so that it comes to rest.
@@ -160,14 +178,14 @@ mod tests {
     fn what_is_in_use_is_not_evicted() {
         let mut memory = Memory::default();
         assert_eq!(memory.start(SlotId(0), A, 2, Moment(1)), None);
-        assert!(!memory.takes(B, 2), "one load at a time");
+        assert!(!memory.takes(B, 2, true), "one load at a time");
         memory.loading = None;
-        assert!(memory.takes(B, 2) && !memory.takes(B, 1) && memory.takes(A, 1));
+        assert!(memory.takes(B, 2, true) && !memory.takes(B, 1, true) && memory.takes(A, 1, true));
         assert_eq!(memory.start(SlotId(1), B, 2, Moment(2)), None);
         memory.loading = None;
-        assert!(!memory.takes(C, 2));
+        assert!(!memory.takes(C, 2, true));
         memory.give(SlotId(1));
-        assert!(memory.takes(C, 2));
+        assert!(memory.takes(C, 2, true));
         assert_eq!(memory.start(SlotId(1), C, 2, Moment(3)), Some(B));
         assert!(memory.lacks(B) && !memory.lacks(A) && !memory.lacks(C));
     }
@@ -178,11 +196,12 @@ mod tests {
         memory.start(SlotId(0), A, 1, Moment(1));
         memory.loading = None;
         memory.give(SlotId(0));
-        assert!(memory.takes(B, 1));
+        assert!(memory.takes(B, 1, true));
         memory.wanted.insert(A);
-        assert!(!memory.takes(B, 1) && memory.takes(A, 1) && memory.takes(B, 2));
+        assert!(!memory.takes(B, 1, true) && memory.takes(A, 1, true) && memory.takes(B, 2, true));
+        assert!(memory.takes(B, 1, false));
         memory.claimed = Some(B);
-        assert!(memory.takes(B, 1) && !memory.takes(A, 1));
+        assert!(memory.takes(B, 1, true) && !memory.takes(A, 1, true) && !memory.takes(A, 1, false));
     }
 
     #[test]

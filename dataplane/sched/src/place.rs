@@ -11,7 +11,7 @@ use crate::scheduler::Scheduler;
 use crate::slots::Slots;
 use crate::timeline::Timeline;
 use crate::weigh::{Now, Options, Weigher};
-use crate::{BackendId, Decision, ModelId, Moment, Policy, Span, Tuning};
+use crate::{BackendId, Decision, ModelId, Moment, Policy, Span, TicketId, Tuning};
 
 /// How many of those who wait are weighed at once.
 pub const WINDOW: usize = 16;
@@ -135,6 +135,16 @@ impl Scheduler {
         self.pass.current = false;
     }
 
+    /// A prompt is about to be remembered: not in the place of one that somebody waits for.
+    pub(crate) fn look_ahead(&mut self, ticket: TicketId) {
+        let run = self.slots.run(ticket).map(|run| run.ticket.arrival.policy);
+        if run == Some(Policy::LongWaits) {
+            for ticket in self.queue.oldest().take(WINDOW) {
+                self.slots.look(ticket);
+            }
+        }
+    }
+
     fn place_waiting(&mut self, number: Number) -> Option<Place> {
         let mut queue = std::mem::take(&mut self.queue);
         if let Some(ticket) = queue.ticket(number) {
@@ -176,7 +186,7 @@ impl Scheduler {
             let room = self.slots.room(*other).filter(|_| *other != backend);
             room.is_some_and(|room| room.memory.loading == Some(model))
         };
-        room.takes(model) && !(room.loads(model) && kind.eligible.iter().any(loading))
+        room.takes(model, kind.policy) && !(room.loads(model) && kind.eligible.iter().any(loading))
     }
 
     /// The first of those who may use one of the open backends: by class, then by what their keys had, then by arrival;

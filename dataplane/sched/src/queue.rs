@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::explain::Story;
 use crate::lengths::Like;
 use crate::retry::Tried;
-use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Refusal, TicketId};
+use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Policy, Refusal, TicketId};
 
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
 const EMPTY_LINES_MAX: usize = 64;
@@ -84,11 +84,13 @@ impl Line {
     }
 }
 
-/// What makes tickets equal before every backend: where they may go, and the model that they want there.
+/// What makes tickets equal before every backend: where they may go, by which rule, and the model that they want there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kind {
     pub(crate) eligible: Arc<[BackendId]>,
     pub(crate) model: Option<ModelId>,
+    /// By which rule they are placed there.
+    pub(crate) policy: Policy,
     /// The `reserve` of each of `eligible`; empty where all are 0.
     reserves: Box<[u8]>,
 }
@@ -112,6 +114,7 @@ impl Kind {
 struct Sort {
     group: Group,
     model: Option<ModelId>,
+    policy: Policy,
     /// Of its candidates; empty where all are 0.
     reserves: Vec<(BackendId, u8)>,
 }
@@ -162,6 +165,11 @@ impl Queue {
     /// All who wait, oldest first.
     pub(crate) fn numbers(&self) -> Vec<Number> {
         self.waiting.keys().copied().collect()
+    }
+
+    /// Those who wait, oldest first.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = &Ticket> {
+        self.waiting.values().map(|waiting| &*waiting.ticket)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
@@ -304,13 +312,13 @@ impl Queue {
 
     /// Puts a number into its line.
     fn join(&mut self, number: Number, sort: Sort, eligible: &[BackendId]) -> LineId {
-        let Sort { group, model, reserves } = sort;
+        let Sort { group, model, policy, reserves } = sort;
         let reserve = |backend: &BackendId| {
             reserves.iter().find(|(id, _)| id == backend).map_or(0, |(_, reserve)| *reserve)
         };
         let reserves =
             if reserves.is_empty() { Box::default() } else { eligible.iter().map(reserve).collect() };
-        let kind = Kind { eligible: eligible.into(), model, reserves };
+        let kind = Kind { eligible: eligible.into(), model, policy, reserves };
         if let Some(id) = self.kinds.get(&kind)
             && let Some(line) = self.lines.get_mut(id)
         {
@@ -339,20 +347,21 @@ fn group(ticket: &Ticket) -> Group {
     (ticket.arrival.class, ticket.arrival.key)
 }
 
-/// Its group, the model that it wants, of which the first name stands for all, and the reserves.
+/// Its group, the model that it wants, of which the first name stands for all, its policy and the reserves.
 fn sort(ticket: &Ticket) -> Sort {
     let candidates = &ticket.arrival.candidates;
     let reserves = match candidates.iter().any(|candidate| candidate.reserve > 0) {
         true => candidates.iter().map(|candidate| (candidate.backend, candidate.reserve)).collect(),
         false => Vec::new(),
     };
-    Sort { group: group(ticket), model: candidates.first().map(|candidate| candidate.model), reserves }
+    let model = candidates.first().map(|candidate| candidate.model);
+    Sort { group: group(ticket), model, policy: ticket.arrival.policy, reserves }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Asked, Chain, Class, Key, Policy, Span};
+    use crate::{Asked, Chain, Class, Key, Span};
 
     #[test]
     fn ever_new_sets_of_backends_leave_nothing_behind() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::breaker::Switch;
 use crate::memory::Memory;
 use crate::pace::Pace;
-use crate::{Backend, Health, ModelId, Moment, SLOTS_MAX, SlotId, Span, TicketId};
+use crate::{Backend, Health, ModelId, Moment, Policy, SLOTS_MAX, SlotId, Span, TicketId};
 
 /// A new time to the first token weighs so much.
 const FIRST_TOKEN_WEIGHT: f64 = 0.2;
@@ -102,8 +102,10 @@ impl Room {
     }
 
     /// Whether a request for `model` may start on it now: loading it must end no generation, and come in its turn.
-    pub(crate) fn takes(&self, model: ModelId) -> bool {
-        self.free() > 0 && self.backend.models_max.is_none_or(|most| self.memory.takes(model, most as usize))
+    pub(crate) fn takes(&self, model: ModelId, policy: Policy) -> bool {
+        let yields = policy == Policy::CacheAffine;
+        let most = self.backend.models_max;
+        self.free() > 0 && most.is_none_or(|most| self.memory.takes(model, most as usize, yields))
     }
 
     /// The server had so many requests then. Of which ours are is not known to the moment, so only what is more than ours

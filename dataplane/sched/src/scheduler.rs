@@ -79,6 +79,7 @@ impl Scheduler {
                 freed.extend(self.fail(ticket, fault, sent, out));
             }
             Event::Finish { ticket, outcome, usage } => {
+                self.look_ahead(ticket);
                 freed.extend(self.slots.finish(ticket, outcome, usage, self.now));
             }
             Event::Cancel { ticket } => match self.queue.number(ticket) {

@@ -9,7 +9,7 @@ use crate::returns::End;
 use crate::room::Room;
 use crate::slots::Slots;
 use crate::timeline::{Timeline, Turn};
-use crate::{BackendId, CANDIDATES_MAX, Candidate, ModelId, Moment, SERVICE_GUESS, Span, Tuning};
+use crate::{BackendId, CANDIDATES_MAX, ModelId, Moment, SERVICE_GUESS, Span, Tuning};
 
 /// What slowing down one answer by a second of prefill costs it, in seconds.
 const DECODE_SLOWED: f64 = 0.6;
@@ -90,7 +90,9 @@ impl Weigher<'_> {
         let busy = usable.iter().any(|(_, _, room)| !room.empty());
         for (index, candidate, room) in &usable {
             let place = (candidate.backend, candidate.model);
-            if room.takes(candidate.model) && !self.loads_elsewhere(place, room, ticket) {
+            if room.takes(candidate.model, ticket.arrival.policy)
+                && !slots.loads_elsewhere(place, room, ticket)
+            {
                 // where nobody runs nobody is waited for: what is worse before all is counted need not be counted
                 let most = options.now.filter(|_| !busy && !self.notes.on);
                 match self.now(ticket, (*index, old), place, room, most) {
@@ -120,15 +122,6 @@ impl Weigher<'_> {
             options.later = later.filter(|later| later.cost - later.favour < best).or(options.later);
         }
         options
-    }
-
-    /// Whether the model is being loaded on another backend just now: it is not loaded twice at once.
-    fn loads_elsewhere(&self, place: (BackendId, ModelId), room: &Room, ticket: &Ticket) -> bool {
-        let loading = |candidate: &Candidate| {
-            let other = self.slots.room(candidate.backend).filter(|_| candidate.backend != place.0);
-            other.is_some_and(|other| other.memory.loading == Some(candidate.model))
-        };
-        room.loads(place.1) && ticket.arrival.candidates.iter().take(CANDIDATES_MAX).any(loading)
     }
 
     /// What it costs to start in a free slot; `None` when the slot is kept for a conversation that will be back.

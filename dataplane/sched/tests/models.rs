@@ -10,18 +10,48 @@ fn who_waits_for_the_model_in_memory_goes_before_a_load() {
     check(
         "a:1,one",
         &[
-            ("0 arrive 1 on a model 1", "start 1 a0"),
+            ("0 arrive 1 on a model 1 by affinity", "start 1 a0"),
             ("1000 first 1", ""),
-            ("2000 arrive 2 on a model 2", ""),
-            ("2000 arrive 3 on a model 1", ""),
-            ("2000 arrive 4 on a model 1", ""),
-            ("2000 arrive 5 on a model 3", ""),
+            ("2000 arrive 2 on a model 2 by affinity", ""),
+            ("2000 arrive 3 on a model 1 by affinity", ""),
+            ("2000 arrive 4 on a model 1 by affinity", ""),
+            ("2000 arrive 5 on a model 3 by affinity", ""),
             ("3000 done 1", "start 3 a0"),
             ("4000 done 3", "start 4 a0"),
             ("5000 done 4", "start 2 a0"),
             ("6000 done 2", "start 5 a0"),
         ],
     );
+}
+
+#[test]
+fn by_other_rules_a_load_waits_for_generations_alone() {
+    check(
+        "a:1,one",
+        &[
+            ("0 arrive 1 on a model 1 by priority", "start 1 a0"),
+            ("1000 first 1", ""),
+            ("2000 arrive 2 on a model 2 by priority", ""),
+            ("2000 arrive 3 on a model 1 by priority", ""),
+            ("3000 done 1", "start 2 a0"),
+            ("4000 done 2", "start 3 a0"),
+        ],
+    );
+}
+
+#[test]
+fn by_other_rules_too_a_model_is_loaded_once_at_a_time() {
+    for rule in ["priority", "turns", "weights", "busy", "latency", "tokens", "long"] {
+        let on = |step: &str| format!("{step} model 1 by {rule}");
+        let steps = [
+            (on("0 arrive 1 on a"), "start 1 a0"),
+            (on("0 arrive 2 on ab"), "start 2 a1"),
+            (on("0 arrive 3 on ab"), ""),
+            ("1000 first 1".to_owned(), "start 3 b0"),
+        ];
+        let steps: Vec<_> = steps.iter().map(|(step, says)| (step.as_str(), *says)).collect();
+        check("a:2,one b:2,one", &steps);
+    }
 }
 
 #[test]

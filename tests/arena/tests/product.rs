@@ -2,6 +2,7 @@
 
 use arena::engine::Run;
 use arena::policy::Policy;
+use arena::published::{Row, rows};
 use arena::scene::Scene;
 use arena::score::Score;
 
@@ -39,6 +40,20 @@ fn by_priority_the_core_is_the_queue_with_priorities() {
         let (core, queue) =
             (Score::of(&play("product priority", world, 1)), Score::of(&play("priority FIFO", world, 1)));
         assert!((core.ttft / queue.ttft - 1.0).abs() < 0.01, "{world}: {core:?} for {queue:?}");
+    }
+}
+
+/// Some of them; the slow ring plays all.
+#[test]
+fn the_forerunners_rule_gives_its_rows() {
+    let worlds = ["hetero6:agentic:1", "single8:agentic:0.6", "swap4:agentic2:0.25", "swap4:agentic2:0.5"];
+    let rows = rows().into_iter().filter(|row| worlds.contains(&row.scene.name()));
+    let seeds: Vec<Row> = rows.filter(|row| row.policy.name == "seed").collect();
+    assert_eq!(seeds.len(), worlds.len());
+    for row in seeds {
+        let (ours, published) = (score("product long waits", row.scene.name()).ttft, row.figures[1]);
+        let apart = (ours / published - 1.0).abs();
+        assert!(apart <= 0.05, "{}: {ours:.2} s for {published}", row.scene.name());
     }
 }
 
