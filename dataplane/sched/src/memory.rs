@@ -59,23 +59,25 @@ impl Memory {
         most: usize,
         now: Moment,
     ) -> Option<ModelId> {
-        let mut gone = None;
+        let gone = self.displaces(model, most);
         if self.lacks(model) {
             (self.loading, self.since, self.claimed) = (Some(model), now, None);
-            if self.resident.len() >= most.max(1) {
-                let used = self.used();
-                let idle = |model: &ModelId| !used.contains(model);
-                let spare =
-                    self.resident.iter().position(|model| idle(model) && !self.wanted.contains(model));
-                let place = spare.or_else(|| self.resident.iter().position(idle));
-                gone = Some(self.resident.remove(place.unwrap_or_default()));
-            }
-        } else {
-            self.resident.retain(|there| *there != model);
         }
+        self.resident.retain(|there| *there != model && Some(*there) != gone);
         self.resident.push(model);
         self.used.insert(slot, model);
         gone
+    }
+
+    /// Which model goes when `model` is loaded now.
+    pub(crate) fn displaces(&self, model: ModelId, most: usize) -> Option<ModelId> {
+        if !self.lacks(model) || self.resident.len() < most.max(1) {
+            return None;
+        }
+        let used = self.used();
+        let idle = |model: &&ModelId| !used.contains(model);
+        let spare = self.resident.iter().find(|model| idle(model) && !self.wanted.contains(model));
+        spare.or_else(|| self.resident.iter().find(idle)).or(self.resident.first()).copied()
     }
 
     /// A slot is free again.

@@ -1,6 +1,8 @@
 //! What a start costs, in seconds: the wait for the slot, the load of the model, the prefill of what is not cached, and
 //! what all that costs others.
 
+mod unload;
+
 use crate::affinity::{Lost, Mirror, Warm};
 use crate::choose::{fits, reserve};
 use crate::explain::{Bar, Notes, Seat, Terms};
@@ -165,7 +167,9 @@ impl Weigher<'_> {
         let lost =
             most.is_some_and(|best| so_far - favour > (best.cost - best.favour) + near(so_far, best.cost));
         terms.eviction = match (mirror, warm) {
-            (Some(mirror), Some(warm)) if !old && !lost => self.eviction(ticket, mirror, warm, rate)?,
+            _ if old || lost => 0.0,
+            _ if loads => self.unloads(place, room)?,
+            (Some(mirror), Some(warm)) => self.eviction(ticket, mirror, warm, rate)?,
             _ => 0.0,
         };
         self.notes.add(candidate, place, Seat::Free(terms));
@@ -316,7 +320,10 @@ impl Weigher<'_> {
             let uncached = ticket.tokens() - cached;
             let prefill = f64::from(uncached) / rate;
             self.forgets(ticket, mirror, turn, (here, cached), answer);
-            let eviction = self.again(End::Unknown, rate);
+            let eviction = match loads {
+                true => self.unloads_later(place, room),
+                false => self.again(End::Unknown, rate),
+            };
             let terms =
                 Terms { wait, load, prefill, eviction, favour, cached, uncached, rate, ..Terms::default() };
             let cost = terms.cost();

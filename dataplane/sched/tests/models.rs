@@ -139,3 +139,42 @@ fn short_prompts_wait_for_what_is_being_loaded_as_long_ones_do() {
         ],
     );
 }
+
+/// As much as takes twenty seconds to read, by what is guessed.
+const LONG: &str = "abcdefghijklmnopqrst";
+
+#[test]
+fn a_load_goes_where_it_destroys_least() {
+    check(
+        "a:1,one b:1,one",
+        &[
+            (&format!("0 arrive 1 on b model 1 says {LONG}"), "start 1 b0"),
+            ("0 arrive 2 on a model 3 says z", "start 2 a0"),
+            ("1000 first 1", ""),
+            ("1000 first 2", ""),
+            ("1000 done 1", ""),
+            ("9000 done 2", ""),
+            // the long one was last used before, and would still be missed more
+            ("9000 arrive 3 on ab model 2 says y", "start 3 a0"),
+        ],
+    );
+}
+
+#[test]
+fn a_model_is_kept_for_a_conversation_that_will_be_back() {
+    check(
+        "a:2,one",
+        &[
+            (&format!("0 arrive 1 on a model 1 says {LONG}"), "start 1 a0"),
+            ("1000 first 1", ""),
+            ("1000 done 1", ""),
+            ("2000 arrive 2 on a model 2 says y", ""),
+            (&format!("4000 arrive 3 on a model 1 says {LONG}u"), "start 3 a0"),
+            ("5000 first 3", ""),
+            ("6000 done 3", ""),
+            // it may be back within five seconds, as long as nothing is known
+            ("10900 wake", ""),
+            ("11100 wake", "start 2 a0"),
+        ],
+    );
+}

@@ -56,6 +56,11 @@ impl Lanes {
         &self.lanes
     }
 
+    /// What host memory holds: the tokens of each sequence, and when it was last used.
+    pub(crate) fn saved(&self) -> impl Iterator<Item = (u32, Moment)> {
+        self.saved.iter().map(|saved| (saved.held.tokens(), saved.last))
+    }
+
     pub(crate) fn keeps_evicted(&self) -> bool {
         self.ram > 0
     }
