@@ -14,7 +14,8 @@ compare  each policy relative to the first: geometric means over the worlds
 burst    what two hundred requests of one key do to the others
 
 A world is FLEET:WORK:LOAD; `published` is those of the rule's published figures, `further` is ours beside them, without
-one it is `published`. A policy is named as in the table; `ablations` is the published rule without each of its terms.
+one it is `published`. A policy is named as in the table; `ablations` is the rule without each of its terms, `misled`
+with what it is told wrong or missing.
 Worlds that replay a trace find it by LLMB_TRACES, and are left out without it.";
 
 struct Request {
@@ -82,11 +83,10 @@ fn named(list: &str) -> Result<Vec<Policy>, String> {
         match Policy::named(name) {
             _ if name == "all" => policies.extend(Policy::all()),
             _ if name == "ablations" => policies.extend(Policy::ablations()),
+            _ if name == "misled" => policies.extend(Policy::misled()),
             Some(policy) => policies.push(policy),
             None => {
-                let known = Policy::all().into_iter().chain(Policy::ablations());
-                let known: Vec<&str> = known.map(|policy| policy.name).collect();
-                return Err(format!("there is no policy {name}; there are: {}", known.join(", ")));
+                return Err(format!("there is no policy {name}; there are: {}", Policy::names().join(", ")));
             }
         }
     }

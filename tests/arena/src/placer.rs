@@ -44,7 +44,7 @@ pub enum Finish {
 }
 
 /// What an answer told; `None` where servers of its kind do not.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
     /// Tokens of the prompt that were cached.
     pub cached: Option<u32>,
@@ -59,7 +59,7 @@ pub struct Report {
     /// Seconds spent on generating.
     pub decode_s: Option<f64>,
     /// Why it ended.
-    pub finish: Finish,
+    pub finish: Option<Finish>,
 }
 
 /// What is to be done.

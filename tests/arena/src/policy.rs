@@ -30,6 +30,8 @@ enum How {
     Product(Options),
     /// Every answer tells everything, whatever the kind of its server.
     Candid(Options),
+    /// Of a hundred answers, so many tell nothing but that they ended.
+    Losing(Options, u64),
     Queue(Pick),
     /// Prompts at least this long wait for a hit, in tokens.
     Seed(u32),
@@ -107,19 +109,44 @@ impl Policy {
             ("product never waits", Tuning { wait_max: Span::ZERO, ..in_order() }),
             ("product no hold", Tuning { hold: 0.0, ..in_order() }),
         ];
-        let own = own.map(|(name, tuning)| Policy {
-            name,
-            how: How::Product(Options { tuning, ..Options::default() }),
-        });
-        own.into_iter()
+        let product = Options { tuning: in_order(), ..Options::default() };
+        let own = own.map(|(name, tuning)| (name, Options { tuning, ..product }));
+        let affinity = ("product no affinity", Options { affinity: false, ..product });
+        let own = own.into_iter().chain([affinity]);
+        own.map(|(name, options)| Policy { name, how: How::Product(options) })
             .chain(switched.map(|(name, rule, known)| Policy { name, how: How::Ettft(rule, known) }))
             .collect()
+    }
+
+    /// The product with what it is told wrong or missing.
+    #[must_use]
+    pub fn misled() -> Vec<Policy> {
+        let product = Options::default();
+        let said = |capacity| How::Product(Options { capacity, ..product });
+        let misled = [
+            ("product capacity x0.5", said(0.5)),
+            ("product capacity x2", said(2.0)),
+            ("product 5 % untold", How::Losing(product, 5)),
+            ("product 30 % untold", How::Losing(product, 30)),
+        ];
+        misled.map(|(name, how)| Policy { name, how }).into()
+    }
+
+    /// Everyone there is.
+    fn known() -> impl Iterator<Item = Policy> {
+        Policy::all().into_iter().chain(Policy::ablations()).chain(Policy::misled())
+    }
+
+    /// Their names.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        Policy::known().map(|policy| policy.name).collect()
     }
 
     /// The one of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Policy> {
-        Policy::all().into_iter().chain(Policy::ablations()).find(|policy| policy.name == name)
+        Policy::known().find(|policy| policy.name == name)
     }
 
     /// Ready for a run over these servers.
@@ -128,6 +155,9 @@ impl Policy {
         match self.how {
             How::Product(options) => Box::new(Blind::new(Product::new(machines, seed, options))),
             How::Candid(options) => Box::new(Blind::candid(Product::new(machines, seed, options))),
+            How::Losing(options, percent) => {
+                Box::new(Blind::losing(Product::new(machines, seed, options), percent))
+            }
             How::Queue(pick) => Box::new(Queue::new(pick)),
             How::Seed(threshold) => Box::new(Seed::new(threshold, machines.len())),
             How::Bound(rule) => Box::new(Bound::new(rule, seed, machines)),

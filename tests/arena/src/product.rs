@@ -18,7 +18,7 @@ use crate::placer::{Finish, Place, Placer, Report, Seen};
 const QUEUE_MAX: usize = 100_000;
 
 /// How the core is set up.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Whether the priorities of the servers count.
     pub ranked: bool,
@@ -26,13 +26,24 @@ pub struct Options {
     pub policy: Policy,
     /// The figures of the rule.
     pub tuning: Tuning,
+    /// Whether prompts are compared at all.
+    pub affinity: bool,
+    /// What the servers' caches are said to hold, relative to what they do.
+    pub capacity: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (policy, tuning) = (Policy::default(), Tuning::default());
+        Options { ranked: false, policy, tuning, affinity: true, capacity: 1.0 }
+    }
 }
 
 /// The core, in virtual time.
 pub struct Product {
     core: Scheduler,
     decisions: Vec<Decision>,
-    policy: Policy,
+    options: Options,
 }
 
 impl Product {
@@ -40,7 +51,7 @@ impl Product {
     #[must_use]
     pub fn new(machines: &[Machine], seed: u64, options: Options) -> Self {
         let fleet = Arc::new(fleet(machines, options));
-        Product { core: Scheduler::new(seed, fleet), decisions: Vec::new(), policy: options.policy }
+        Product { core: Scheduler::new(seed, fleet), decisions: Vec::new(), options }
     }
 
     fn handle(&mut self, now: f64, event: Event, out: &mut Vec<Place>) {
@@ -59,6 +70,7 @@ impl Placer for Product {
         let model = ModelId(u32::from(seen.model));
         let candidate =
             |backend: &usize| Candidate { backend: BackendId(*backend as u32), model, reserve: 0 };
+        let compared = if self.options.affinity { seen.blocks } else { &[] };
         let arrival = Arrival {
             ticket: TicketId(seen.ticket),
             key: Key(seen.key as u64),
@@ -66,12 +78,12 @@ impl Placer for Product {
             weight: 1,
             class: Class::Normal,
             prompt_tokens: seen.prompt_tokens,
-            prompt: Chain::new(seen.blocks.iter().map(|block| Block {
+            prompt: Chain::new(compared.iter().map(|block| Block {
                 hash: block.hash,
                 tokens: block.tokens,
                 own: block.own,
             })),
-            policy: self.policy,
+            policy: self.options.policy,
             candidates: seen.backends.iter().map(candidate).collect(),
             deadline: Moment::NEVER,
         };
@@ -89,8 +101,9 @@ impl Placer for Product {
             output: report.output,
             prefill: report.prefill_s.map(|secs| Span((secs * 1e6) as u64)),
             end: match report.finish {
-                Finish::Tool => End::Tool,
-                Finish::Stop => End::Turn,
+                Some(Finish::Tool) => End::Tool,
+                Some(Finish::Stop) => End::Turn,
+                None => End::Unknown,
             },
         };
         self.handle(now, Event::Finish { ticket: TicketId(ticket), outcome: Outcome::Done, usage }, out);
@@ -106,6 +119,7 @@ impl Placer for Product {
 }
 
 fn fleet(machines: &[Machine], options: Options) -> Fleet {
+    let said = |tokens: u64| (tokens as f64 * options.capacity) as u32;
     let backend = |machine: &Machine| Backend {
         slots: machine.slots as u32,
         priority: if options.ranked { machine.priority } else { 0 },
@@ -114,8 +128,8 @@ fn fleet(machines: &[Machine], options: Options) -> Fleet {
         draining: false,
         release_grace: Span::ZERO,
         cache: match machine.cache {
-            Shape::Slots { ram } => Cache::Slots { ram: ram as u32 },
-            Shape::Pool { capacity } => Cache::Pool { tokens: capacity as u32 },
+            Shape::Slots { ram } => Cache::Slots { ram: said(ram) },
+            Shape::Pool { capacity } => Cache::Pool { tokens: said(capacity) },
         },
         models_max: machine.load_s.map(|_| 1),
         resident: Default::default(),

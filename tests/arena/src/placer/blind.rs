@@ -13,11 +13,16 @@ enum Told {
     Done(usize),
 }
 
+/// Tickets that follow each other have no like fate.
+const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// Plays with what a placer decides.
 pub struct Blind<P> {
     placer: P,
     /// Whether servers of every kind tell everything.
     candid: bool,
+    /// Of a hundred answers, so many are not told of but for their end.
+    lost_percent: u64,
     news: Vec<Told>,
     out: Vec<Place>,
     /// Who has which slot, by server and slot.
@@ -27,12 +32,24 @@ pub struct Blind<P> {
 impl<P: Placer> Blind<P> {
     /// Answers tell what those of their kind do.
     pub fn new(placer: P) -> Self {
-        Blind { placer, candid: false, news: Vec::new(), out: Vec::new(), taken: BTreeMap::new() }
+        Blind {
+            placer,
+            candid: false,
+            lost_percent: 0,
+            news: Vec::new(),
+            out: Vec::new(),
+            taken: BTreeMap::new(),
+        }
     }
 
     /// Answers of every kind tell everything.
     pub fn candid(placer: P) -> Self {
         Blind { candid: true, ..Blind::new(placer) }
+    }
+
+    /// Of a hundred answers, so many tell nothing but that they ended.
+    pub fn losing(placer: P, percent: u64) -> Self {
+        Blind { lost_percent: percent, ..Blind::new(placer) }
     }
 
     /// The placer, as it is now.
@@ -67,6 +84,9 @@ impl<P: Placer> Blind<P> {
     }
 
     fn report(&self, world: &World, ticket: usize) -> Report {
+        if (ticket as u64).wrapping_mul(SCATTER) % 100 < self.lost_percent {
+            return Report::default();
+        }
         let ticket = &world.tickets[ticket];
         let record = &ticket.record;
         let kind = record.host.map(|host| world.hosts[host].machine.kind);
@@ -81,7 +101,7 @@ impl<P: Placer> Blind<P> {
             load_s: between(begun, read).filter(|_| tells(&[Kind::Ollama])),
             prefill_s: between(read, first).filter(|_| times),
             decode_s: between(first, done).filter(|_| times),
-            finish: if ticket.request.tool { Finish::Tool } else { Finish::Stop },
+            finish: Some(if ticket.request.tool { Finish::Tool } else { Finish::Stop }),
         }
     }
 
