@@ -75,6 +75,13 @@ const BANS: &[Ban] = &[
         why: "the arena has a time of its own, and knows the core alone",
     },
     Ban {
+        inside: &["tests/permits/src", "tests/permits/tests"],
+        except: &[],
+        paths: &["proto", "wire", "controlplane", "dataplane", "llmsim"],
+        types: &["Instant", "SystemTime", "HashMap", "HashSet", "TcpStream"],
+        why: "the simulated network has a time of its own, and knows the core alone",
+    },
+    Ban {
         inside: &["tests/arena/src/cache"],
         except: &[],
         paths: &["sched"],
@@ -170,10 +177,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("arena", &["sched"]),
     ("llmsim", &["arena"]),
+    ("permits", &["arena", "sched"]),
     ("controlplane", &["proto", "wire"]),
     ("dataplane", &["proto", "sched", "tape", "wire"]),
     ("llmctl", &["proto", "controlplane", "dataplane", "llmsim", "tape"]),
-    ("tests", &["proto", "sched", "tape", "wire", "controlplane", "dataplane", "arena", "llmsim"]),
+    ("tests", &["proto", "sched", "tape", "wire", "controlplane", "dataplane", "arena", "llmsim", "permits"]),
 ];
 
 /// What a file names against the table.

@@ -1,0 +1,302 @@
+//! The lead's end of the permit protocol: who holds which permit by one term, and to whom each goes next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+mod books;
+mod members;
+mod permits;
+mod settle;
+mod tell;
+
+use crate::permit::{Down, Flaw, Member, Permit, PlaneId, Planted, Roll, Term, Up, Wants};
+use crate::{BackendId, Fault, Moment, Outcome, Refusal, TicketId, Usage};
+use books::{Books, Place};
+use members::Members;
+use permits::Stock;
+
+pub use crate::permit::Ticket;
+
+/// Tickets of the data plane that leads keep their numbers; those of others are drawn from here on.
+pub const DRAWN_FROM: u64 = 1 << 63;
+
+/// A stream by its number at the lead, not used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// What one that decides who runs next has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It runs there now.
+    Start {
+        /// Which.
+        number: TicketId,
+        /// Where, one of its candidates.
+        backend: BackendId,
+    },
+    /// It will not run.
+    Refuse {
+        /// Which.
+        number: TicketId,
+        /// The reason.
+        why: Refusal,
+    },
+}
+
+/// Who runs next: the scheduling core of the fleet, which sees all slots as its own. The lead tells it everything in
+/// order of time and asks afterwards.
+pub trait Order {
+    /// A ticket wants a slot. It arrived at `since`, which may lie before what was told earlier.
+    fn arrive(&mut self, now: Moment, number: TicketId, since: Moment, ticket: &Ticket);
+    /// It runs there and nobody was asked: it started on a parked permit, or by a hint, or was found running. It may
+    /// have waited until now. `wants` is absent where it was known before.
+    fn began(&mut self, now: Moment, number: TicketId, backend: BackendId, wants: Option<&Wants>);
+    /// It was started, and that came to nothing: the slot is free and it waits again in its place.
+    fn back(&mut self, now: Moment, number: TicketId);
+    /// The first content of a running one passed by.
+    fn first_token(&mut self, now: Moment, number: TicketId);
+    /// A running one ended, and its slot is free.
+    fn finish(&mut self, now: Moment, number: TicketId, outcome: Outcome, usage: Usage);
+    /// The attempt of a running one failed and its slot is free. It waits again, or will be refused.
+    fn fail(&mut self, now: Moment, number: TicketId, fault: Fault, sent: bool);
+    /// One that waits or was started is no more; nothing of it was sent.
+    fn cancel(&mut self, now: Moment, number: TicketId);
+    /// How many of a backend's slots take part from now on, those that are busy included.
+    fn slots(&mut self, now: Moment, backend: BackendId, slots: u32);
+    /// Appends what is decided by now, in order. Each ticket is started or refused once, unless it comes back.
+    fn decide(&mut self, now: Moment, out: &mut Vec<Verdict>);
+    /// Who would be started next if slots of a backend came free, in order, at most `most`.
+    fn front(&self, backend: BackendId, most: usize) -> Vec<TicketId>;
+    /// Whether somebody waits for a backend, or a free slot of it is kept.
+    fn contended(&self, backend: BackendId) -> bool;
+    /// When it wants to be asked again if nothing happens before.
+    fn next_wake(&self) -> Option<Moment>;
+}
+
+/// What happened at the lead.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A data plane says something.
+    Heard {
+        /// By which stream.
+        stream: StreamId,
+        /// What.
+        message: Up,
+    },
+    /// A stream is gone.
+    Closed {
+        /// Which.
+        stream: StreamId,
+    },
+    /// The control plane's picture, each no older than the one before. Who stood in an earlier one and does not in this,
+    /// or by a later incarnation, is proven dead.
+    Picture {
+        /// The term that it names.
+        term: Term,
+        /// Who is registered.
+        roll: Roll,
+    },
+    /// How many slots a backend has now; zero for one that left the fleet.
+    Limit {
+        /// Which.
+        backend: BackendId,
+        /// So many.
+        slots: u32,
+    },
+    /// The moment that `next_wake` named has come.
+    Wake,
+}
+
+/// What is to be done at the lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Says something to a data plane.
+    Send {
+        /// By which stream.
+        stream: StreamId,
+        /// What.
+        message: Down,
+    },
+    /// Ends a stream.
+    Close {
+        /// Which.
+        stream: StreamId,
+    },
+    /// There is a later term: this lead has ended. All its streams are to be closed.
+    StepDown,
+}
+
+/// The lead of one term. The same events give the same acts.
+#[derive(Debug)]
+pub struct Lead<O> {
+    term: Term,
+    home: PlaneId,
+    order: O,
+    members: Members,
+    stock: BTreeMap<BackendId, Stock>,
+    books: Books,
+    /// Backends whose line may look different.
+    changed: BTreeSet<BackendId>,
+    /// Free permits whose last user was a data plane that follows, by when they go there.
+    parking: BTreeSet<(Moment, Permit)>,
+    over: bool,
+    planted: Planted,
+}
+
+impl<O: Order> Lead<O> {
+    /// The lead of a term, at the data plane `home`. `roll` is of the picture that first named the term, or a later one.
+    pub fn new(term: Term, home: PlaneId, roll: Roll, order: O) -> Self {
+        Lead {
+            term,
+            home,
+            order,
+            members: Members::new(roll),
+            stock: BTreeMap::new(),
+            books: Books::default(),
+            changed: BTreeSet::new(),
+            parking: BTreeSet::new(),
+            over: false,
+            planted: Planted::default(),
+        }
+    }
+
+    /// The same with a rule left out.
+    #[cfg(feature = "flaws")]
+    pub fn plant(mut self, flaw: Option<Flaw>) -> Self {
+        self.planted = Planted(flaw);
+        if self.planted.is(Flaw::NoLearning) {
+            self.members.unreported.clear();
+        }
+        self
+    }
+
+    /// Takes in one event and appends what is to be done, in order.
+    pub fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Act>) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::Heard { stream, message } => self.heard(now, stream, message, out),
+            Event::Closed { stream } => self.closed(now, stream, out),
+            Event::Picture { term, roll } => self.picture(now, term, roll, out),
+            Event::Limit { backend, slots } => self.limit(now, backend, slots, out),
+            Event::Wake => {}
+        }
+        if !self.over {
+            self.settle(now, out);
+        }
+    }
+
+    /// When `handle` wants to be called if nothing else happens before.
+    pub fn next_wake(&self) -> Option<Moment> {
+        let park = self.parking.first().map(|(at, _)| *at);
+        [park, self.order.next_wake()].into_iter().flatten().min()
+    }
+
+    /// Its term.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Whether a later term has ended it.
+    pub fn over(&self) -> bool {
+        self.over
+    }
+
+    /// Those that it waits for before anything changes hands: alive as far as is proven, and not heard of by this term.
+    pub fn unreported(&self) -> impl Iterator<Item = Member> {
+        self.members.unreported.iter().copied()
+    }
+
+    /// Who decides what runs next.
+    pub fn order(&self) -> &O {
+        &self.order
+    }
+
+    /// The same, to be told what concerns it alone. Say `Event::Wake` afterwards.
+    pub fn order_mut(&mut self) -> &mut O {
+        &mut self.order
+    }
+
+    /// The permits of all backends: `None` where nobody holds it.
+    pub fn permits(&self) -> impl Iterator<Item = (Permit, Option<PlaneId>)> {
+        self.stock.iter().flat_map(|(backend, stock)| stock.all(*backend))
+    }
+
+    /// The numbers of all tickets that wait or run.
+    pub fn tickets(&self) -> impl Iterator<Item = TicketId> {
+        self.books.all()
+    }
+
+    fn heard(&mut self, now: Moment, stream: StreamId, message: Up, out: &mut Vec<Act>) {
+        if let Up::Hello { member, heard, attempt } = message {
+            return self.hello(now, stream, (member, heard, attempt), out);
+        }
+        let Some(member) = self.speaker(stream) else { return };
+        let plane = member.plane;
+        if let Up::Report { held } = message {
+            return self.report(now, member, held, out);
+        }
+        // what comes before the report is of no use: the permits it speaks of are unknown
+        if !self.members.reported(plane) {
+            return;
+        }
+        match message {
+            Up::Hello { .. } | Up::Report { .. } => {}
+            Up::Ticket(ticket) => self.ticket(now, plane, ticket, out),
+            Up::Started { permit, ticket, wants } => {
+                self.started(now, plane, permit, (ticket, wants.as_deref()))
+            }
+            Up::FirstToken { ticket } => {
+                if let Some(number) = self.books.number(plane, ticket) {
+                    self.order.first_token(now, number);
+                }
+            }
+            Up::Done { permit, ticket, outcome, usage, then } => {
+                let number = self.ended(plane, ticket, permit);
+                self.then(now, plane, permit, then, out);
+                if let Some(number) = number {
+                    self.books.remove(number);
+                    self.order.finish(now, number, outcome, usage);
+                }
+            }
+            Up::Failed { permit, ticket, fault, sent, then } => {
+                let number = self.ended(plane, ticket, permit);
+                self.then(now, plane, permit, then, out);
+                if let Some(number) = number {
+                    self.order.fail(now, number, fault, sent);
+                }
+            }
+            Up::Release { permit } => self.release(now, plane, permit, out),
+            Up::Cancel { ticket } => self.cancel(now, plane, ticket),
+        }
+    }
+
+    /// The number of a running request that has ended; it runs on no permit from now on.
+    fn ended(&mut self, plane: PlaneId, id: TicketId, permit: Permit) -> Option<TicketId> {
+        let number = self.books.number(plane, id)?;
+        if self.books.get(number)?.place != Place::Runs(permit) {
+            return None;
+        }
+        self.books.put(number, Place::Waits);
+        self.touch(number);
+        Some(number)
+    }
+
+    /// Whose stream this is, if it is the one that counts.
+    fn speaker(&self, stream: StreamId) -> Option<Member> {
+        let member = self.members.of(stream)?;
+        let old = self.planted.is(Flaw::OldStreams);
+        (old || self.members.stream(member.plane) == Some(stream)).then_some(member)
+    }
+
+    fn step_down(&mut self, out: &mut Vec<Act>) {
+        self.over = true;
+        out.push(Act::StepDown);
+    }
+
+    fn send(&self, plane: PlaneId, message: Down, out: &mut Vec<Act>) {
+        if let Some(stream) = self.members.stream(plane) {
+            out.push(Act::Send { stream, message });
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Runs fault schedules of the permit protocol and says what broke.
+
+use std::process::ExitCode;
+
+use permits::chaos::{FLAWS, first, replay, schedule, twice};
+
+/// `COUNT`: so many schedules from seed 0 on. `replay SEED`: one, with all that happens. `flaws COUNT`: which schedule
+/// finds each rule that is left out, and which finds it by slots alone.
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+    let broken = match (words.first().map(String::as_str), number(0), number(1)) {
+        (Some("replay"), _, Some(seed)) => replay(seed, None).err().map(|broken| (seed, broken)),
+        (Some("flaws"), _, Some(count)) => {
+            for flaw in FLAWS {
+                let any = first(0..count, |seed| schedule(seed, Some(flaw)).err());
+                let slots = first(0..count, |seed| twice(seed, Some(flaw)));
+                println!("{flaw:?}: {any:?}; by slots alone: {slots:?}");
+            }
+            None
+        }
+        (_, Some(count), _) => first(0..count, |seed| schedule(seed, None).err()),
+        _ => {
+            eprintln!("permits COUNT | permits replay SEED | permits flaws COUNT");
+            return ExitCode::from(2);
+        }
+    };
+    match broken {
+        None => ExitCode::SUCCESS,
+        Some((seed, broken)) => {
+            println!("seed {seed}: {}: {}", broken.law, broken.why);
+            ExitCode::FAILURE
+        }
+    }
+}
