@@ -3,10 +3,9 @@
 //!
 //! Hashes are chained, so two prompts are compared by halving; nothing grows with the number of blocks but memory.
 
-use std::collections::BTreeMap;
-
 use crate::chain::{Chain, Sequence};
 use crate::returns::End;
+use crate::sorted::Sorted;
 use crate::{BackendId, ModelId, Moment, Span, TicketId};
 
 mod lanes;
@@ -15,6 +14,7 @@ mod table;
 
 pub(crate) use lanes::Lanes;
 pub(crate) use pool::Pool;
+pub(crate) use table::Table;
 
 /// Blocks that all mirrors together remember, at most but for what requests use; what was not used for longest in some
 /// mirror goes first.
@@ -57,6 +57,10 @@ pub(crate) struct Warm {
     pub(crate) saved: u32,
     /// Tokens that are in the slot itself.
     pub(crate) here: u32,
+    /// Blocks that are in the slot itself, or in the pool.
+    pub(crate) blocks: usize,
+    /// Where the last of them is in a pool.
+    pub(crate) deepest: Option<u32>,
 }
 
 /// What a start would make a server forget.
@@ -84,7 +88,20 @@ impl Mirror {
         }
     }
 
-    /// What would be cached if `prompt` started now; `None` when every slot is in use.
+    /// Takes on the shape that the server has now; the answer is whether anything changed.
+    fn adapt(&mut self, cache: Cache, slots: u32) -> bool {
+        match (self, cache) {
+            (Mirror::Lanes(lanes), Cache::Slots { ram }) => lanes.resize(slots as usize, ram),
+            (Mirror::Pool(pool), Cache::Pool { tokens }) => pool.tell(tokens),
+            (mirror, _) => {
+                *mirror = Mirror::new(cache);
+                mirror.adapt(cache, slots);
+                true
+            }
+        }
+    }
+
+    /// What would be cached if `prompt`, `total` tokens long, started now; `None` when every slot is in use.
     pub(crate) fn peek(&self, prompt: &Chain, total: u32) -> Option<Warm> {
         match self {
             Mirror::Lanes(lanes) => lanes.peek(prompt, total),
@@ -117,13 +134,13 @@ impl Mirror {
 /// All mirrors.
 #[derive(Debug, Default)]
 pub(crate) struct Affinity {
-    mirrors: BTreeMap<(BackendId, ModelId), Mirror>,
+    mirrors: Sorted<(BackendId, ModelId), Mirror>,
     records: usize,
 }
 
 impl Affinity {
     pub(crate) fn mirror(&self, place: (BackendId, ModelId)) -> Option<&Mirror> {
-        self.mirrors.get(&place)
+        self.mirrors.get(place)
     }
 
     /// Blocks that all mirrors together remember.
@@ -131,45 +148,35 @@ impl Affinity {
         self.records
     }
 
-    /// A request starts. The answer is how much of its prompt is thought to be cached, and what it displaced.
+    /// A request starts whose prompt is `total` long; `warm` is what `peek` found just before, if it was asked. The answer is
+    /// how much is thought to be cached, and what it displaced.
     pub(crate) fn start(
         &mut self,
         place: (BackendId, ModelId),
         (cache, slots): (Cache, u32),
-        ticket: TicketId,
-        prompt: &Chain,
+        (ticket, prompt, total): (TicketId, &Chain, u32),
+        warm: Option<Warm>,
         now: Moment,
     ) -> (u32, f64, Before) {
         // a prompt that is not compared takes a slot of its server, but leaves no trace in a pool
-        if prompt.len() == 0 && !matches!(self.mirrors.get(&place), Some(Mirror::Lanes(_))) {
+        if prompt.len() == 0 && !matches!(self.mirrors.get(place), Some(Mirror::Lanes(_))) {
             return (0, 0.0, None);
         }
-        let mirror = self.mirrors.entry(place).or_insert_with(|| Mirror::new(cache));
-        if matches!(
-            (&*mirror, cache),
-            (Mirror::Lanes(_), Cache::Pool { .. }) | (Mirror::Pool(_), Cache::Slots { .. })
-        ) {
-            self.records -= mirror.records();
-            *mirror = Mirror::new(cache);
-        }
+        let mirror = self.mirrors.get_or_insert_with(place, || Mirror::new(cache));
         self.records -= mirror.records();
-        let started = match mirror {
-            Mirror::Lanes(lanes) => {
-                let Cache::Slots { ram } = cache else {
-                    unreachable!("the mirror has the shape of the cache")
-                };
-                lanes.resize(slots as usize, ram);
-                match lanes.peek(prompt, prompt.tokens()) {
-                    Some(warm) => (warm.cached, 0.0, lanes.start(ticket, prompt.clone(), warm, now)),
-                    None => (0, 0.0, None),
-                }
+        let changed = mirror.adapt(cache, slots);
+        let warm = match warm {
+            Some(_) if !changed => warm,
+            _ => mirror.peek(prompt, total),
+        };
+        debug_assert_eq!(warm, mirror.peek(prompt, total), "what was found just before is no longer so");
+        let started = match (&mut *mirror, warm) {
+            (_, None) => (0, 0.0, None),
+            (Mirror::Lanes(lanes), Some(warm)) => {
+                (warm.cached, 0.0, lanes.start(ticket, prompt.clone(), warm, now))
             }
-            Mirror::Pool(pool) => {
-                if let Cache::Pool { tokens } = cache {
-                    pool.tell(tokens);
-                }
-                let (cached, distance) = pool.start(ticket, prompt.clone(), now);
-                (cached, distance, None)
+            (Mirror::Pool(pool), Some(warm)) => {
+                (warm.cached, pool.start(ticket, prompt.clone(), warm, now), None)
             }
         };
         self.records += mirror.records();
@@ -234,12 +241,12 @@ impl Affinity {
 
     /// The backend is gone.
     pub(crate) fn forget(&mut self, backend: BackendId) {
-        self.mirrors.retain(|(known, _), _| *known != backend);
-        self.records = self.mirrors.values().map(Mirror::records).sum();
+        self.mirrors.retain(|(known, _)| known != backend);
+        self.records = self.mirrors.iter().map(|(_, mirror)| mirror.records()).sum();
     }
 
     fn change(&mut self, place: (BackendId, ModelId), change: impl FnOnce(&mut Mirror)) {
-        let Some(mirror) = self.mirrors.get_mut(&place) else { return };
+        let Some(mirror) = self.mirrors.get_mut(place) else { return };
         self.records -= mirror.records();
         change(mirror);
         self.records += mirror.records();
@@ -250,7 +257,7 @@ impl Affinity {
         let mut left = true;
         while self.records > RECORDS_MAX && left {
             left = false;
-            for mirror in self.mirrors.values_mut() {
+            for (_, mirror) in self.mirrors.iter_mut() {
                 let before = mirror.records();
                 left |= mirror.forget_oldest();
                 self.records -= before - mirror.records();

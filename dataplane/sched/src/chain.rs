@@ -26,7 +26,11 @@ struct Link {
 
 /// The blocks of a prompt with their sums. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Chain(Arc<[Link]>);
+pub struct Chain {
+    links: Arc<[Link]>,
+    /// How many of them lie before the last message of the assistant: the turn before ended there.
+    turn: usize,
+}
 
 impl Chain {
     /// A chain of at most `BLOCKS_MAX` blocks.
@@ -36,88 +40,118 @@ impl Chain {
             end = end.saturating_add(block.tokens);
             Link { hash: block.hash, end, own: block.own }
         });
-        Chain(links.collect())
+        let links: Arc<[Link]> = links.collect();
+        let behind = links.iter().rev().skip_while(|link| !link.own).skip_while(|link| link.own);
+        let turn = behind.count();
+        Chain { links, turn }
     }
 
     /// Tokens of all blocks.
     pub fn tokens(&self) -> u32 {
-        self.0.last().map_or(0, |link| link.end)
+        self.links.last().map_or(0, |link| link.end)
     }
 
     /// The hash of what comes before the first answer, which all turns of a conversation begin with; `None` for nothing.
     pub fn opening(&self) -> Option<u64> {
-        let before = self.0.iter().take_while(|link| !link.own).last();
-        before.or(self.0.first()).map(|link| link.hash)
+        let before = self.links.iter().take_while(|link| !link.own).last();
+        before.or(self.links.first()).map(|link| link.hash)
     }
 
     /// The blocks that it was made of.
     pub fn blocks(&self) -> impl Iterator<Item = Block> {
         let block =
             |(at, link): (usize, &Link)| Block { hash: link.hash, tokens: self.tokens_at(at), own: link.own };
-        self.0.iter().enumerate().map(block)
+        self.links.iter().enumerate().map(block)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.links.len()
     }
 
     /// The hash of the whole.
     pub(crate) fn hash(&self) -> Option<u64> {
-        self.0.last().map(|link| link.hash)
+        self.links.last().map(|link| link.hash)
     }
 
     /// The hash up to the end of a block.
     pub(crate) fn hash_at(&self, block: usize) -> u64 {
-        self.0[block].hash
+        self.links[block].hash
+    }
+
+    /// The hashes of the first blocks.
+    pub(crate) fn hashes(&self, blocks: usize) -> impl DoubleEndedIterator<Item = u64> {
+        self.links[..blocks].iter().map(|link| link.hash)
     }
 
     /// Tokens of the first blocks.
     pub(crate) fn tokens_of(&self, blocks: usize) -> u32 {
-        blocks.checked_sub(1).map_or(0, |last| self.0[last].end)
+        blocks.checked_sub(1).map_or(0, |last| self.links[last].end)
     }
 
     /// Tokens of one block.
     pub(crate) fn tokens_at(&self, block: usize) -> u32 {
-        self.0[block].end - self.tokens_of(block)
+        self.links[block].end - self.tokens_of(block)
     }
 
     /// Whether a block is there and has this hash.
     fn has(&self, block: usize, hash: u64) -> bool {
-        self.0.get(block).is_some_and(|link| link.hash == hash)
+        self.links.get(block).is_some_and(|link| link.hash == hash)
     }
 
     /// Whether a block is the assistant's.
     pub(crate) fn own(&self, block: usize) -> bool {
-        self.0.get(block).is_some_and(|link| link.own)
+        self.links.get(block).is_some_and(|link| link.own)
     }
 
     /// Tokens of the assistant's message that begins behind so many blocks; zero where none does.
     pub(crate) fn answer_behind(&self, blocks: usize) -> u32 {
-        let own = self.0.iter().skip(blocks).take_while(|link| link.own).last();
+        let own = self.links.iter().skip(blocks).take_while(|link| link.own).last();
         own.map_or(0, |link| link.end - self.tokens_of(blocks))
     }
 
     /// How many of its first blocks `has` accepts, which accepts none behind one that it does not.
-    pub(crate) fn first(&self, has: impl Fn(usize, u64) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.0.len());
-        // most sequences have nothing in common, or all but the last turn
-        if high > 0 && !has(0, self.0[0].hash) {
-            return 0;
+    pub(crate) fn first(&self, has: impl Fn(u64) -> bool) -> usize {
+        let (links, turn) = (&self.links[..], self.turn);
+        // most caches have nothing of a prompt, or all but the last turn
+        match links.first() {
+            Some(first) if has(first.hash) => {}
+            _ => return 0,
         }
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            match has(middle - 1, self.0[middle - 1].hash) {
-                true => low = middle,
-                false => high = middle - 1,
-            }
+        let (Some(before), Some(behind)) = (links.get(turn.wrapping_sub(1)), links.get(turn)) else {
+            return halve(1, links.len(), |block| has(links[block].hash));
+        };
+        match has(before.hash) {
+            true if !has(behind.hash) => turn,
+            true => halve(turn + 1, links.len(), |block| has(links[block].hash)),
+            false => halve(1, turn - 1, |block| has(links[block].hash)),
         }
-        low
     }
 
     /// How many blocks two prompts begin with alike.
     pub(crate) fn common(&self, other: &Chain) -> usize {
-        self.first(|block, hash| other.has(block, hash))
+        let most = self.len().min(other.len());
+        let (ours, theirs) = (&self.links[..most], &other.links[..most]);
+        let same = |block: usize| ours[block].hash == theirs[block].hash;
+        // most have nothing in common, or one goes on where the other ends
+        match most {
+            0 => 0,
+            _ if same(most - 1) => most,
+            _ if !same(0) => 0,
+            _ => halve(1, most - 1, same),
+        }
     }
+}
+
+/// How many blocks there are, of at least `low` and at most `high`, where `has` knows those that are.
+fn halve(mut low: usize, mut high: usize, has: impl Fn(usize) -> bool) -> usize {
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        match has(middle - 1) {
+            true => low = middle,
+            false => high = middle - 1,
+        }
+    }
+    low
 }
 
 /// What a server was last seen to hold in one place: a prompt and the answer to it.
@@ -169,7 +203,7 @@ impl Sequence {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Overlap {
     /// Blocks of the prompt.
-    blocks: usize,
+    pub(crate) blocks: usize,
     /// Tokens, those of the answer included.
     pub(crate) tokens: u32,
 }
@@ -197,6 +231,19 @@ mod tests {
         ] {
             assert_eq!(chain(one).tokens_of(chain(one).common(&chain(other))), tokens, "{one} {other}");
             assert_eq!(chain(other).tokens_of(chain(other).common(&chain(one))), tokens, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_of_a_prompt_is_found_wherever_it_ends() {
+        for text in ["", "a", "A", "ab", "aB", "Ab", "abC", "abCd", "abCDe", "abCdEf", "aBcdefgh", "ABCDe"] {
+            let prompt = chain(text);
+            for there in 0..=prompt.len() {
+                let found = prompt.first(|hash| prompt.hashes(there).any(|known| known == hash));
+                assert_eq!(found, there, "{text}");
+                let held = Chain::new(prompt.blocks().take(there));
+                assert_eq!((prompt.common(&held), held.common(&prompt)), (there, there), "{text}");
+            }
         }
     }
 

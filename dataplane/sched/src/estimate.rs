@@ -1,7 +1,6 @@
 //! How fast backends are, learned from what became of requests.
 
-use std::collections::BTreeMap;
-
+use crate::sorted::Sorted;
 use crate::{BackendId, ModelId, Span};
 
 /// Pairs of backend and model of which something is known; further ones are not learned of.
@@ -68,7 +67,7 @@ impl Speeds {
 /// Measured speeds of backends.
 #[derive(Debug, Default)]
 pub(crate) struct Estimate {
-    speeds: BTreeMap<(BackendId, ModelId), Speeds>,
+    speeds: Sorted<(BackendId, ModelId), Speeds>,
 }
 
 impl Estimate {
@@ -117,7 +116,7 @@ impl Estimate {
 
     /// Uncached tokens of prompts that are read in a second; `None` where nothing is measured.
     pub(crate) fn prefill_tps(&self, place: (BackendId, ModelId)) -> Option<u32> {
-        let speeds = self.speeds.get(&place).filter(|speeds| speeds.prefill.tokens > 0.0)?;
+        let speeds = self.speeds.get(place).filter(|speeds| speeds.prefill.tokens > 0.0)?;
         Some((speeds.prefill.per_second() as u32).max(1))
     }
 
@@ -143,15 +142,15 @@ impl Estimate {
 
     /// The backend is gone.
     pub(crate) fn forget(&mut self, backend: BackendId) {
-        self.speeds.retain(|(known, _), _| *known != backend);
+        self.speeds.retain(|(known, _)| known != backend);
     }
 
     fn get(&self, place: (BackendId, ModelId)) -> &Speeds {
-        self.speeds.get(&place).unwrap_or(&Speeds::GUESS)
+        self.speeds.get(place).unwrap_or(&Speeds::GUESS)
     }
 
     fn entry(&mut self, place: (BackendId, ModelId)) -> Option<&mut Speeds> {
-        let full = self.speeds.len() >= ESTIMATES_MAX && !self.speeds.contains_key(&place);
-        (!full).then(|| self.speeds.entry(place).or_insert(Speeds::GUESS))
+        let full = self.speeds.len() >= ESTIMATES_MAX && self.speeds.get(place).is_none();
+        (!full).then(|| self.speeds.get_or_insert_with(place, || Speeds::GUESS))
     }
 }

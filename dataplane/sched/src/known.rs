@@ -1,6 +1,6 @@
 //! What the core has learned, and what it expects of a request that runs.
 
-use crate::affinity::{Affinity, Before, Cache};
+use crate::affinity::{Affinity, Before, Cache, Warm};
 use crate::estimate::Estimate;
 use crate::lengths::Answers;
 use crate::queue::Ticket;
@@ -40,18 +40,19 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// A request starts there, where the model must be loaded when `loads`.
+    /// A request starts there, where the model must be loaded when `loads`; `warm` is what it was thought to find there when
+    /// it was weighed.
     pub(crate) fn start(
         &mut self,
         ticket: &Ticket,
         place: (BackendId, ModelId),
         (cache, slots): (Cache, u32),
-        loads: bool,
+        (loads, warm): (bool, Option<Warm>),
         now: Moment,
     ) -> Course {
         let arrival = &ticket.arrival;
-        let (cached, distance, before) =
-            self.caches.start(place, (cache, slots), arrival.ticket, &arrival.prompt, now);
+        let what = (arrival.ticket, &arrival.prompt, ticket.tokens());
+        let (cached, distance, before) = self.caches.start(place, (cache, slots), what, warm, now);
         let thought = cached.min(ticket.tokens().saturating_sub(1));
         let load = if loads { self.speeds.load(place) } else { 0.0 };
         let prefill = load + f64::from(ticket.tokens() - thought) / self.speeds.prefill(place);

@@ -27,6 +27,7 @@ mod rng;
 mod room;
 mod scheduler;
 mod slots;
+mod sorted;
 mod time;
 mod timeline;
 mod view;

@@ -127,7 +127,7 @@ impl Slots {
             return;
         }
         for id in &self.swapping {
-            if let Some(room) = self.rooms.get_mut(id) {
+            if let Some(room) = self.rooms.get_mut(*id) {
                 room.memory.claimed = None;
                 room.memory.wanted.clear();
             }
@@ -137,7 +137,7 @@ impl Slots {
             let (Some(model), Some(first)) = (kind.model, queue.ticket(number)) else { continue };
             let mut served = false;
             for id in kind.eligible.iter() {
-                let Some(room) = self.rooms.get_mut(id).filter(|room| room.present && room.backend.up())
+                let Some(room) = self.rooms.get_mut(*id).filter(|room| room.present && room.backend.up())
                 else {
                     continue;
                 };
@@ -155,13 +155,13 @@ impl Slots {
         claims.sort_by_key(|(number, ..)| *number);
         for (_, kind, model, waited) in claims {
             let due = kind.eligible.iter().filter_map(|id| {
-                let memory = &self.rooms.get(id).filter(|room| room.present && room.backend.up())?.memory;
+                let memory = &self.rooms.get(*id).filter(|room| room.present && room.backend.up())?.memory;
                 let turn = Span::of_secs(collate * self.known.speeds.load((*id, model)));
                 let free = memory.claimed.is_none() && memory.loading.is_none();
                 (free && waited >= turn && now.since(memory.since) >= turn).then_some((memory.since, *id))
             });
             let due: Option<(Moment, BackendId)> = due.min();
-            if let Some(room) = due.and_then(|(_, id)| self.rooms.get_mut(&id)) {
+            if let Some(room) = due.and_then(|(_, id)| self.rooms.get_mut(id)) {
                 room.memory.claimed = Some(model);
             }
         }

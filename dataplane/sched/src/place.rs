@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::affinity::Mirror;
+use crate::affinity::{Mirror, Warm};
 use crate::choose::choose;
 use crate::explain::{Notes, Reason, Verdict};
 use crate::queue::{Declined, Kind, Number, Ticket};
@@ -55,6 +55,8 @@ pub(crate) struct Place {
     pub(crate) candidate: u16,
     pub(crate) backend: BackendId,
     pub(crate) model: ModelId,
+    /// What is there of its prompt, where that was looked at.
+    pub(crate) warm: Option<Warm>,
 }
 
 /// What came of a look at a request.
@@ -239,14 +241,14 @@ impl At<'_> {
         let mut declined = ticket.declined;
         let goes = self.goes(&mut declined, &options, ticket.arrival.deadline);
         if let (Some(now), Ok(reason)) = (options.now, goes) {
-            let Now { candidate, backend, model, .. } = now;
+            let Now { candidate, backend, model, warm, .. } = now;
             let reason = match reason {
                 _ if must || last => Reason::Pressed,
                 _ if self.now.since(ticket.since) >= self.tuning.age_max => Reason::Old,
                 reason => reason,
             };
             let verdict = Some(Verdict::Start { candidate, backend, reason });
-            return Outcome { place: Some(Place { candidate, backend, model }), declined, verdict };
+            return Outcome { place: Some(Place { candidate, backend, model, warm }), declined, verdict };
         }
         if options.held {
             let spared = (ticket.arrival.deadline - self.now) - DEADLINE_SPARED;
@@ -269,7 +271,7 @@ impl At<'_> {
         let chosen = choose(self.seed, ticket, self.slots);
         let place = chosen.map(|(candidate, backend)| {
             let model = ticket.arrival.candidates[usize::from(candidate)].model;
-            Place { candidate, backend, model }
+            Place { candidate, backend, model, warm: None }
         });
         let plain = alone && place.is_some() && ticket.story.is_none();
         if !self.pass.notes.on || plain {

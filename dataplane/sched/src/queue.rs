@@ -29,6 +29,8 @@ pub(crate) type Declined = Option<(Moment, f64)>;
 /// A request from its arrival to its end, waiting or running.
 pub(crate) struct Ticket {
     pub(crate) arrival: Arrival,
+    /// The estimated length of its prompt in tokens.
+    tokens: u32,
     pub(crate) since: Moment,
     pub(crate) number: Number,
     pub(crate) tried: Tried,
@@ -47,7 +49,7 @@ impl Ticket {
 
     /// The estimated length of its prompt in tokens.
     pub(crate) fn tokens(&self) -> u32 {
-        self.arrival.prompt_tokens.max(self.arrival.prompt.tokens())
+        self.tokens
     }
 }
 
@@ -188,6 +190,7 @@ impl Queue {
         let number = self.next;
         self.next = Number(number.0 + 1);
         Box::new(Ticket {
+            tokens: arrival.prompt_tokens.max(arrival.prompt.tokens()),
             arrival,
             since,
             number,

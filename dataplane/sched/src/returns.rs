@@ -1,7 +1,8 @@
 //! When conversations come back: the time from the end of an answer to the request that goes on with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use crate::affinity::Table;
 use crate::chain::Chain;
 use crate::{Moment, Span};
 
@@ -16,6 +17,8 @@ const ENDED_MAX: usize = 16_384;
 /// How many blocks from its end a request is looked at for the end of an answered prompt: behind it come the answer,
 /// the results of its tool calls, and what the user says.
 const BLOCKS_BEHIND_MAX: usize = 64;
+/// Places in the order of ends are counted up to here, then from zero again.
+const COUNT_MAX: u32 = u32::MAX >> 1;
 
 /// How an answer ended, as far as it tells when the conversation goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,24 +41,28 @@ struct Gaps {
 
 impl Gaps {
     fn add(&mut self, gap: f64) {
+        let to = self.sorted.partition_point(|known| *known < gap);
         if self.ring.len() == GAPS_MAX
             && let Some(oldest) = self.ring.pop_front()
         {
-            self.sorted.remove(self.sorted.partition_point(|known| *known < oldest));
+            // it takes the place of the oldest, and only what lies between the two moves
+            let from = self.sorted.partition_point(|known| *known < oldest);
+            match from < to {
+                true => self.sorted[from..to].rotate_left(1),
+                false => self.sorted[to..=from].rotate_right(1),
+            }
+            self.sorted[if from < to { to - 1 } else { to }] = gap;
+        } else {
+            self.sorted.insert(to, gap);
         }
         self.ring.push_back(gap);
-        self.sorted.insert(self.sorted.partition_point(|known| *known < gap), gap);
-    }
-
-    /// How many are at least so long.
-    fn from(&self, age: f64) -> f64 {
-        (self.sorted.len() - self.sorted.partition_point(|known| *known < age)) as f64
     }
 
     /// The share of those that lasted until `age` and ended within `span` from there.
     fn within(&self, age: f64, span: f64) -> f64 {
-        let lasted = self.from(age);
-        (lasted - self.from(age + span)) / (lasted + 1.0)
+        let lasted = &self.sorted[self.sorted.partition_point(|known| *known < age)..];
+        let ended = lasted.partition_point(|known| *known < age + span);
+        ended as f64 / (lasted.len() as f64 + 1.0)
     }
 }
 
@@ -65,37 +72,64 @@ pub(crate) struct Returns {
     tool: Gaps,
     turn: Gaps,
     all: Gaps,
-    /// By the hash of the whole prompt that was answered.
-    ended: BTreeMap<u64, (Moment, End)>,
-    order: VecDeque<(Moment, u64)>,
+    /// The conversations that may go on, in the order of their ends.
+    order: VecDeque<Ended>,
+    /// Places in `order` as they are counted over all time, by the hash of the whole prompt that was answered. A prompt that
+    /// ended twice is there with the last.
+    ended: Table,
+    /// What the first of `order` is counted as.
+    first: u32,
+}
+
+#[derive(Debug)]
+struct Ended {
+    at: Moment,
+    hash: u64,
+    end: End,
 }
 
 impl Returns {
     /// A prompt was answered.
     pub(crate) fn ended(&mut self, prompt: &Chain, end: End, now: Moment) {
         let Some(hash) = prompt.hash() else { return };
-        self.ended.insert(hash, (now, end));
-        self.order.push_back((now, hash));
+        self.take(hash);
+        let place = count(self.first, self.order.len());
+        self.order.push_back(Ended { at: now, hash, end });
+        let (order, first) = (&self.order, self.first);
+        self.ended.insert(hash, place, |place| order[index(first, place)].hash);
         while self.order.len() > ENDED_MAX
-            || self.order.front().is_some_and(|(at, _)| now.since(*at) > AWAY_MAX)
+            || self.order.front().is_some_and(|ended| now.since(ended.at) > AWAY_MAX)
         {
-            let Some((at, hash)) = self.order.pop_front() else { break };
-            if let Some((_, end)) = self.ended.get(&hash).copied().filter(|(known, _)| *known == at) {
-                self.ended.remove(&hash);
+            let Some(&Ended { hash, end, .. }) = self.order.front() else { break };
+            if self.place(hash) == Some(0) {
+                self.take(hash);
                 self.gap(f64::INFINITY, end);
             }
+            self.order.pop_front();
+            self.first = count(self.first, 1);
         }
+    }
+
+    /// Where the end of an answer to this prompt is in `order`.
+    fn place(&self, hash: u64) -> Option<usize> {
+        let (order, first) = (&self.order, self.first);
+        self.ended.get(hash, |place| order[index(first, place)].hash).map(|place| index(first, place))
+    }
+
+    /// The conversation goes on: nothing more is waited for.
+    fn take(&mut self, hash: u64) -> Option<(Moment, End)> {
+        let ended = self.place(hash).map(|place| (self.order[place].at, self.order[place].end))?;
+        let (order, first) = (&self.order, self.first);
+        self.ended.remove(hash, |place| order[index(first, place)].hash);
+        Some(ended)
     }
 
     /// A request came: it may go on with a prompt that was answered.
     pub(crate) fn arrived(&mut self, prompt: &Chain, now: Moment) {
-        if self.ended.is_empty() {
-            return;
-        }
-        for block in (prompt.len().saturating_sub(BLOCKS_BEHIND_MAX)..prompt.len()).rev() {
-            if let Some((at, end)) = self.ended.remove(&prompt.hash_at(block)) {
-                return self.gap(now.since(at).secs(), end);
-            }
+        let found =
+            prompt.hashes(prompt.len()).rev().take(BLOCKS_BEHIND_MAX).find_map(|hash| self.take(hash));
+        if let Some((at, end)) = found {
+            self.gap(now.since(at).secs(), end);
         }
     }
 
@@ -138,6 +172,16 @@ impl Returns {
     }
 }
 
+/// What one that lies so far behind `first` is counted as.
+fn count(first: u32, behind: usize) -> u32 {
+    first.wrapping_add(behind as u32) & COUNT_MAX
+}
+
+/// How far it lies behind `first`.
+fn index(first: u32, place: u32) -> usize {
+    (place.wrapping_sub(first) & COUNT_MAX) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +219,6 @@ mod tests {
         }
         returns.ended(&chain(&[99]), End::Tool, at(400_000));
         assert_eq!(returns.within(0.0, 1_000.0, End::Tool), 0.0);
-        assert_eq!((returns.ended.len(), returns.order.len()), (1, 1));
+        assert_eq!((returns.place(99), returns.place(39), returns.order.len()), (Some(0), None, 1));
     }
 }

@@ -366,8 +366,8 @@ impl Scheduler {
             self.budget.earn();
         }
         let id = ticket.arrival.ticket;
-        let Place { candidate, backend, model } = *place;
-        let slot = self.slots.start(ticket, backend, model, self.now);
+        let Place { candidate, backend, .. } = *place;
+        let slot = self.slots.start(ticket, place, self.now);
         out.push(Decision::Start { ticket: id, candidate, backend, slot });
     }
 

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::explain::Story;
 use crate::fair::Fair;
 use crate::known::{Course, Known};
+use crate::place::Place;
 use crate::queue::Ticket;
 use crate::room::Room;
+use crate::sorted::Sorted;
 use crate::{
     BREAKER_REST_MAX, BackendId, CANDIDATES_MAX, Candidate, Cause, Fault, Fleet, LIMITED_REST_MIN,
-    LONG_TOKENS, ModelId, Moment, Outcome, Policy, Prefix, SlotId, Span, TicketId, Usage,
+    LONG_TOKENS, Moment, Outcome, Policy, Prefix, SlotId, Span, TicketId, Usage,
 };
 
 pub(crate) struct Run {
@@ -37,7 +39,7 @@ pub(crate) struct Failed {
 /// All slots. Rooms are those of the fleet and those with work; runs and cooling are bounded by the slots.
 pub(crate) struct Slots {
     seed: u64,
-    pub(crate) rooms: BTreeMap<BackendId, Room>,
+    pub(crate) rooms: Sorted<BackendId, Room>,
     runs: BTreeMap<TicketId, Run>,
     cooling: BTreeSet<(Moment, BackendId, SlotId)>,
     rests: BTreeSet<(Moment, BackendId)>,
@@ -62,7 +64,7 @@ impl Slots {
     pub(crate) fn new(seed: u64) -> Slots {
         Slots {
             seed,
-            rooms: BTreeMap::new(),
+            rooms: Sorted::default(),
             runs: BTreeMap::new(),
             cooling: BTreeSet::new(),
             rests: BTreeSet::new(),
@@ -75,15 +77,15 @@ impl Slots {
 
     /// The backend's room while it is in the fleet.
     pub(crate) fn room(&self, backend: BackendId) -> Option<&Room> {
-        self.rooms.get(&backend).filter(|room| room.present)
+        self.rooms.get(backend).filter(|room| room.present)
     }
 
     pub(crate) fn rooms(&self) -> impl Iterator<Item = (BackendId, &Room)> {
-        self.rooms.iter().map(|(id, room)| (*id, room))
+        self.rooms.iter()
     }
 
     pub(crate) fn free(&self, backend: BackendId) -> u32 {
-        self.rooms.get(&backend).map_or(0, Room::free)
+        self.rooms.get(backend).map_or(0, Room::free)
     }
 
     pub(crate) fn runs(&self, ticket: TicketId) -> bool {
@@ -119,15 +121,14 @@ impl Slots {
         [cooled, rested].into_iter().flatten().min()
     }
 
-    /// Takes a slot of a backend that has one free, for `model` there.
+    /// Takes a slot of a backend that has one free.
     pub(crate) fn start(
         &mut self,
         mut ticket: Box<Ticket>,
-        backend: BackendId,
-        model: ModelId,
+        &Place { backend, model, warm, .. }: &Place,
         now: Moment,
     ) -> SlotId {
-        let room = self.rooms.get_mut(&backend).expect("only a backend with a free slot is chosen");
+        let room = self.rooms.get_mut(backend).expect("only a backend with a free slot is chosen");
         let slot = room.take();
         let era = room.switch.start();
         let loads = room.loads(model);
@@ -139,7 +140,7 @@ impl Slots {
         ticket.tried.push(backend);
         let id = ticket.arrival.ticket;
         let cache = (room.backend.cache, room.slots());
-        let mut course = self.known.start(&ticket, (backend, model), cache, loads, now);
+        let mut course = self.known.start(&ticket, (backend, model), cache, (loads, warm), now);
         self.fair.start(ticket.arrival.key, course.charge, weight(&ticket), now);
         for other in &room.runs {
             if let Some(other) = self.runs.get_mut(other).filter(|other| other.first.is_none()) {
@@ -165,7 +166,7 @@ impl Slots {
 
     /// A server said how many requests it has.
     pub(crate) fn told(&mut self, backend: BackendId, requests: u32, age: Span, now: Moment) {
-        if let Some(room) = self.rooms.get_mut(&backend) {
+        if let Some(room) = self.rooms.get_mut(backend) {
             room.told(requests, Moment(now.0.saturating_sub(age.0)));
         }
     }
@@ -183,7 +184,7 @@ impl Slots {
     /// The first content passed by; the answer is the backend when that ended its trial.
     pub(crate) fn first_token(&mut self, ticket: TicketId, now: Moment) -> Option<BackendId> {
         let run = self.runs.get_mut(&ticket).filter(|run| run.first.is_none())?;
-        let room = self.rooms.get_mut(&run.backend).expect("a room stays while a request runs in it");
+        let room = self.rooms.get_mut(run.backend).expect("a room stays while a request runs in it");
         run.first = Some(now);
         room.memory.loading = None;
         room.waited(now.since(run.since).secs());
@@ -205,7 +206,7 @@ impl Slots {
             Outcome::Unsent => self.known.undo(&run.ticket, &mut run.course, now),
             _ => self.known.finish(&run.ticket, &run.course, (run.since, run.first), (outcome, usage), now),
         }
-        let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
+        let room = self.rooms.get_mut(backend).expect("a room stays while a request runs in it");
         match outcome {
             // the first content said so already
             Outcome::Done if run.first.is_some() => {}
@@ -216,7 +217,7 @@ impl Slots {
         let cut = matches!(outcome, Outcome::Failed | Outcome::Aborted);
         let held = self.release(&run, cut, now).since(run.since);
         if outcome != Outcome::Unsent
-            && let Some(room) = self.rooms.get_mut(&backend)
+            && let Some(room) = self.rooms.get_mut(backend)
         {
             room.pace.add(held);
         }
@@ -235,7 +236,7 @@ impl Slots {
                 self.known.finish(&run.ticket, &run.course, (run.since, run.first), ended, now);
             }
         }
-        let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
+        let room = self.rooms.get_mut(backend).expect("a room stays while a request runs in it");
         let cause = Cause::Fault(fault);
         if let Fault::Limited { retry_after } = fault {
             let rest = retry_after.unwrap_or(LIMITED_REST_MIN).clamp(LIMITED_REST_MIN, BREAKER_REST_MAX);
@@ -264,7 +265,7 @@ impl Slots {
         while let Some(&(until, backend)) = self.rests.first()
             && until <= now
         {
-            if let Some(room) = self.rooms.get_mut(&backend) {
+            if let Some(room) = self.rooms.get_mut(backend) {
                 room.switch.rested(now);
             }
             self.settle(backend);
@@ -274,7 +275,7 @@ impl Slots {
             && until <= now
         {
             self.cooling.pop_first();
-            if let Some(room) = self.rooms.get_mut(&backend) {
+            if let Some(room) = self.rooms.get_mut(backend) {
                 room.cooling.remove(&slot);
                 room.give(slot);
             }
@@ -286,7 +287,7 @@ impl Slots {
 
     /// Frees all cooling slots of a backend whose engine is known idle; the answer is whether there were any.
     pub(crate) fn idle(&mut self, backend: BackendId) -> bool {
-        let Some(room) = self.rooms.get_mut(&backend) else { return false };
+        let Some(room) = self.rooms.get_mut(backend) else { return false };
         let cooling = std::mem::take(&mut room.cooling);
         for (slot, until) in &cooling {
             self.cooling.remove(&(*until, backend, *slot));
@@ -298,13 +299,13 @@ impl Slots {
 
     pub(crate) fn adopt(&mut self, fleet: &Fleet, now: Moment) -> Change {
         let mut change = Change::default();
-        for (id, room) in &mut self.rooms {
-            let stays = fleet.backends.contains_key(id);
+        for (id, room) in self.rooms.iter_mut() {
+            let stays = fleet.backends.contains_key(&id);
             change.eligibility |= room.present && !stays;
             room.present &= stays;
         }
         for (id, backend) in &fleet.backends {
-            let room = self.rooms.entry(*id).or_insert_with(|| Room::new(backend.clone()));
+            let room = self.rooms.get_or_insert_with(*id, || Room::new(backend.clone()));
             change.eligibility |= !room.present;
             change.eligibility |= room.backend.max_input_tokens != backend.max_input_tokens;
             change.draining |= backend.draining && !room.backend.draining;
@@ -323,7 +324,7 @@ impl Slots {
         self.swapping.clear();
         let swapping = fleet.backends.iter().filter(|(_, backend)| backend.models_max.is_some());
         self.swapping.extend(swapping.map(|(id, _)| *id));
-        for backend in self.rooms.keys().copied().collect::<Vec<_>>() {
+        for backend in self.rooms.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             self.settle(backend);
         }
         change
@@ -332,7 +333,7 @@ impl Slots {
     /// Gives a slot back or lets it cool; the answer is when it is free.
     fn release(&mut self, run: &Run, cut: bool, now: Moment) -> Moment {
         let Run { backend, slot, first, .. } = *run;
-        let room = self.rooms.get_mut(&backend).expect("a room stays while a request runs in it");
+        let room = self.rooms.get_mut(backend).expect("a room stays while a request runs in it");
         room.busy -= 1;
         if room.busy == 0 {
             room.memory.loading = None;
@@ -354,7 +355,7 @@ impl Slots {
     /// Brings the end of a room's rest into the books, and forgets a room that left the fleet once its last
     /// slot is back.
     fn settle(&mut self, backend: BackendId) {
-        let Some(room) = self.rooms.get_mut(&backend) else { return };
+        let Some(room) = self.rooms.get_mut(backend) else { return };
         let gone = !room.present && room.empty();
         let alarm = room.switch.alarm().filter(|_| !gone);
         if alarm != room.alarm {
@@ -367,7 +368,7 @@ impl Slots {
             room.alarm = alarm;
         }
         if gone {
-            self.rooms.remove(&backend);
+            self.rooms.remove(backend);
             self.known.forget(backend);
         }
     }

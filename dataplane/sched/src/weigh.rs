@@ -37,6 +37,8 @@ pub(crate) struct Now {
     pub(crate) priority: i32,
     /// The share of slots that are taken.
     pub(crate) load: f64,
+    /// What is there of the prompt.
+    pub(crate) warm: Option<Warm>,
 }
 
 /// A busy slot.
@@ -174,7 +176,7 @@ impl Weigher<'_> {
         };
         self.notes.add(candidate, place, Seat::Free(terms));
         let cost = terms.cost();
-        Some(Now { candidate, backend: place.0, model: place.1, cost, favour, priority, load: taken })
+        Some(Now { candidate, backend: place.0, model: place.1, cost, favour, priority, load: taken, warm })
     }
 
     /// Seconds that it would wait at the server itself, which has requests of others: it starts as many as it has slots.
@@ -237,7 +239,15 @@ impl Weigher<'_> {
     fn again(&self, end: End, rate: f64) -> f64 {
         let horizon = self.tuning.return_horizon.secs();
         let returns = &self.slots.known.returns;
-        let one = |lost: &Lost| f64::from(lost.tokens) / rate * returns.within(lost.age.secs(), horizon, end);
+        // most is lost of few sequences, each of which was used at one time
+        let mut last = None;
+        let one = |lost: &Lost| {
+            let known = last.filter(|(age, _)| *age == lost.age);
+            let (_, back) =
+                known.unwrap_or_else(|| (lost.age, returns.within(lost.age.secs(), horizon, end)));
+            last = Some((lost.age, back));
+            f64::from(lost.tokens) / rate * back
+        };
         self.tuning.eviction_weight * self.lost.iter().map(one).sum::<f64>()
     }
 

@@ -41,7 +41,11 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn resize(&mut self, slots: usize, ram: u32) {
+    /// The server has so many slots and so much host memory; the answer is whether that is new.
+    pub(crate) fn resize(&mut self, slots: usize, ram: u32) -> bool {
+        if (self.lanes.len(), self.ram) == (slots, ram.into()) {
+            return false;
+        }
         self.ram = ram.into();
         while self.lanes.len() > slots && self.lanes.last().is_some_and(|lane| lane.ticket.is_none()) {
             self.lanes.pop();
@@ -50,6 +54,7 @@ impl Lanes {
             self.lanes.push(Lane::default());
         }
         self.trim();
+        true
     }
 
     pub(crate) fn lanes(&self) -> &[Lane] {
@@ -111,7 +116,8 @@ impl Lanes {
         }
         let saved = self.saved.iter().map(|saved| &saved.held);
         let most = longest(saved, prompt, overlap);
-        Some(Warm { lane, cached: most, saved: if most > here { most } else { 0 }, here })
+        let saved = if most > here { most } else { 0 };
+        Some(Warm { lane, cached: most, saved, here, blocks: overlap.blocks, deepest: None })
     }
 
     /// The most of the prompt that host memory or an idle slot holds: what a slot that comes free could start with.
@@ -133,9 +139,7 @@ impl Lanes {
         now: Moment,
     ) -> Option<Sequence> {
         let lane = self.lanes.get_mut(warm.lane)?;
-        let goes_on =
-            prompt.common(&lane.held.prompt) == lane.held.prompt.len() && lane.held.prompt.len() > 0;
-        let common = lane.held.common(&prompt);
+        let goes_on = warm.blocks > 0 && warm.blocks == lane.held.prompt.len();
         let held = Sequence { prompt: prompt.clone(), answer: 0 };
         let before = std::mem::replace(&mut lane.held, held);
         let last = std::mem::replace(&mut lane.last, now);
@@ -144,7 +148,7 @@ impl Lanes {
             lane.tenure = now;
         }
         let tokens = before.tokens();
-        if self.ram > 0 && tokens > 0 && u64::from(common) * 2 < u64::from(tokens) {
+        if self.ram > 0 && tokens > 0 && u64::from(warm.here) * 2 < u64::from(tokens) {
             self.saved_tokens += u64::from(tokens);
             self.saved.push_back(Saved { held: before.clone(), last });
             self.trim();

@@ -30,6 +30,15 @@ struct Node {
     pins: u16,
 }
 
+impl Node {
+    /// A request uses it from now on; the answer is what lies above it.
+    fn take(&mut self, now: Moment, clock: u32) -> u32 {
+        (self.last, self.clock) = (now, clock);
+        self.pins = self.pins.saturating_add(1);
+        self.parent
+    }
+}
+
 /// The pool of one model on one server.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -81,7 +90,7 @@ impl Pool {
     }
 
     fn blocks_there(&self, prompt: &Chain) -> usize {
-        prompt.first(|_, hash| self.find(hash).is_some())
+        prompt.first(|hash| self.find(hash).is_some())
     }
 
     /// Tokens of so many blocks that are there, and of the answer behind them.
@@ -96,7 +105,9 @@ impl Pool {
     }
 
     pub(crate) fn peek(&self, prompt: &Chain) -> Warm {
-        Warm { cached: self.cached(prompt), ..Warm::default() }
+        let blocks = self.blocks_there(prompt);
+        let deepest = blocks.checked_sub(1).and_then(|block| self.find(prompt.hash_at(block)));
+        Warm { cached: self.tokens_there(prompt, blocks), blocks, deepest, ..Warm::default() }
     }
 
     /// The server holds more, or less, than was thought.
@@ -105,27 +116,27 @@ impl Pool {
         self.trim();
     }
 
-    /// The server says how much it holds: what was learned counts while it says the same.
-    pub(crate) fn tell(&mut self, told: u32) {
-        if self.told != told {
-            self.told = told;
-            self.capacity = u64::from(told).clamp(TOKENS_MIN, TOKENS_MAX);
-            self.trim();
+    /// The server says how much it holds: what was learned counts while it says the same. The answer is whether it does not.
+    pub(crate) fn tell(&mut self, told: u32) -> bool {
+        if self.told == told {
+            return false;
         }
+        self.told = told;
+        self.capacity = u64::from(told).clamp(TOKENS_MIN, TOKENS_MAX);
+        self.trim();
+        true
     }
 
-    /// A request starts. The answer is how many tokens of its prompt are there, and how many were taken in since those
-    /// were last used, in parts of the capacity.
-    pub(crate) fn start(&mut self, ticket: TicketId, prompt: Chain, now: Moment) -> (u32, f64) {
-        let blocks = self.blocks_there(&prompt);
-        let cached = self.tokens_there(&prompt, blocks);
-        let deepest = blocks.checked_sub(1).and_then(|block| self.find(prompt.hash_at(block)));
+    /// A request starts of whose prompt `peek` found this. The answer is how many tokens were taken in since that was last
+    /// used, in parts of the capacity.
+    pub(crate) fn start(&mut self, ticket: TicketId, prompt: Chain, warm: Warm, now: Moment) -> f64 {
         let since = |place| self.clock().wrapping_sub(self.node(place).clock);
-        let distance = deepest.map_or(0.0, |place| f64::from(since(place)) * 64.0 / self.capacity as f64);
-        self.insert(&prompt, blocks, deepest.unwrap_or(NONE), now);
+        let distance =
+            warm.deepest.map_or(0.0, |place| f64::from(since(place)) * 64.0 / self.capacity as f64);
+        self.insert(&prompt, warm.blocks, warm.deepest.unwrap_or(NONE), now);
         self.running.insert(ticket, prompt);
         self.trim();
-        (cached, distance)
+        distance
     }
 
     /// A request ended, with so many tokens answered; `None` when it never reached the server.
@@ -158,6 +169,9 @@ impl Pool {
         let needed = (u64::from(prompt.tokens()) + u64::from(answer)).saturating_sub(cached.into());
         let mut over = needed.saturating_sub(self.capacity.saturating_sub(self.used));
         for (_, leaf) in self.leaves.iter().take(LEAVES_SEEN_MAX) {
+            if over == 0 {
+                break;
+            }
             let mut place = *leaf;
             // each end of a sequence with what only it needs
             while place != NONE && over > 0 {
@@ -205,15 +219,15 @@ impl Pool {
     fn insert(&mut self, prompt: &Chain, blocks: usize, deepest: u32, now: Moment) {
         let clock = self.clock();
         let mut above = deepest;
-        for block in (0..blocks).rev() {
-            let hash = prompt.hash_at(block);
+        for hash in prompt.hashes(blocks).rev() {
             // what lies above is thought to be the block before; hashes that meet by accident are looked up
-            let mut place = above;
-            if self.nodes.get(place as usize).is_none_or(|node| node.hash != hash) {
-                let Some(found) = self.find(hash) else { continue };
-                place = found;
-            }
-            above = self.take(place, now, clock);
+            above = match self.nodes.get_mut(above as usize) {
+                Some(node) if node.hash == hash && node.kids > 0 => node.take(now, clock),
+                _ => match self.find(hash) {
+                    Some(place) => self.take(place, now, clock),
+                    None => above,
+                },
+            };
         }
         let mut parent = deepest;
         for block in blocks..prompt.len() {
@@ -248,15 +262,13 @@ impl Pool {
         }
     }
 
-    /// A request uses it from now on; the answer is what lies above it.
+    /// As of a node, of one that may be a leaf until now.
     fn take(&mut self, place: u32, now: Moment, clock: u32) -> u32 {
         let node = &mut self.nodes[place as usize];
         if node.kids == 0 && node.pins == 0 {
             self.leaves.remove(&(node.last, place));
         }
-        (node.last, node.clock) = (now, clock);
-        node.pins = node.pins.saturating_add(1);
-        node.parent
+        node.take(now, clock)
     }
 
     fn hang(&mut self, end: u32, answer: u32, now: Moment) {
@@ -300,8 +312,10 @@ impl Pool {
         self.taken_in += u64::from(tokens);
         if parent != NONE {
             let above = &mut self.nodes[parent as usize];
+            if above.kids == 0 && above.pins == 0 {
+                self.leaves.remove(&(above.last, parent));
+            }
             above.kids = above.kids.saturating_add(1);
-            self.leaves.remove(&(above.last, parent));
         }
         place
     }

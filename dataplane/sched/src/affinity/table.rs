@@ -4,6 +4,8 @@
 const NONE: u32 = u32::MAX;
 /// Entries that a table begins with.
 const ENTRIES_MIN: usize = 16;
+/// With fewer, nobody minds that half of them are free.
+const SMALL: usize = 4096;
 
 /// The hashes themselves lie in the list; whoever asks says how to find them there.
 #[derive(Debug, Default)]
@@ -30,10 +32,11 @@ impl Table {
 
     /// Adds a hash that is not there.
     pub(crate) fn insert(&mut self, hash: u64, place: u32, at: impl Fn(u32) -> u64) {
-        // at most seven of eight are taken
-        if (self.len + 1) * 8 > self.entries.len() * 7 {
-            // by a quarter: a table that doubles is half empty half of the time
-            let entries = vec![NONE; (self.entries.len() * 5 / 4).max(ENTRIES_MIN)];
+        // at most three of four are taken: beyond that it takes long to see that a hash is not there
+        if (self.len + 1) * 4 > self.entries.len() * 3 {
+            // a large one by an eighth: a table that doubles is half empty half of the time
+            let more = self.entries.len() / if self.entries.len() < SMALL { 1 } else { 8 };
+            let entries = vec![NONE; (self.entries.len() + more).max(ENTRIES_MIN)];
             for old in std::mem::replace(&mut self.entries, entries) {
                 if old != NONE {
                     self.put(at(old), old);
