@@ -1,7 +1,8 @@
 //! How long answers are: of each key to each thing that it asks for, of all to that, and of all.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use crate::latest::Latest;
 use crate::{Asked, Key};
 
 /// Answers that are remembered: of a key to the same, of all to the same, and of all.
@@ -21,43 +22,44 @@ const ASKED_MAX: usize = 256;
 
 #[derive(Debug)]
 struct Lengths {
-    max: usize,
-    ring: VecDeque<u32>,
-    sorted: Vec<u32>,
-    /// The sum of all from each place in `sorted` to its end.
+    latest: Latest<u32>,
+    /// The sum of all from each place in `latest.sorted` to its end.
     sums: Vec<u64>,
 }
 
 impl Lengths {
     fn new(max: usize) -> Self {
-        Lengths { max, ring: VecDeque::new(), sorted: Vec::new(), sums: Vec::new() }
+        Lengths { latest: Latest::new(max), sums: Vec::new() }
     }
 
     fn add(&mut self, length: u32) {
-        if self.ring.len() == self.max
-            && let Some(oldest) = self.ring.pop_front()
-        {
-            self.sorted.remove(self.sorted.partition_point(|known| *known < oldest));
+        let (gone, moved) = self.latest.add(length);
+        if gone.is_none() {
+            self.sums.insert(moved.start, 0);
         }
-        self.ring.push_back(length);
-        self.sorted.insert(self.sorted.partition_point(|known| *known < length), length);
-        self.sums.clear();
-        let mut sum = 0;
-        self.sums.extend(self.sorted.iter().rev().map(|length| {
-            sum += u64::from(*length);
-            sum
-        }));
-        self.sums.reverse();
+        let mut behind = self.sums.get(moved.end).copied().unwrap_or_default();
+        let lengths = &self.latest.sorted()[moved.clone()];
+        for (sum, length) in self.sums[moved.clone()].iter_mut().zip(lengths).rev() {
+            behind += u64::from(*length);
+            *sum = behind;
+        }
+        for sum in &mut self.sums[..moved.start] {
+            *sum = *sum + u64::from(length) - u64::from(gone.unwrap_or_default());
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.latest.len()
     }
 
     fn mean(&self) -> Option<f64> {
-        self.sums.first().map(|sum| *sum as f64 / self.sorted.len() as f64)
+        self.sums.first().map(|sum| *sum as f64 / self.sums.len() as f64)
     }
 
     /// How much longer those became that were longer than this.
     fn rest(&self, so_far: f64) -> Option<f64> {
-        let from = self.sorted.partition_point(|known| f64::from(*known) <= so_far);
-        let longer = self.sorted.len() - from;
+        let from = self.latest.sorted().partition_point(|known| f64::from(*known) <= so_far);
+        let longer = self.sums.len() - from;
         (longer >= LONGER_MIN).then(|| self.sums[from] as f64 / longer as f64 - so_far)
     }
 }
@@ -97,7 +99,7 @@ impl Answers {
     }
 
     fn of(&self, like: Like) -> &Lengths {
-        let known = |lengths: &&Lengths| lengths.ring.len() >= OWN_MIN;
+        let known = |lengths: &&Lengths| lengths.len() >= OWN_MIN;
         let own = self.keys.get(&like).filter(known);
         own.or_else(|| self.asked.get(&like.1).filter(known)).unwrap_or(&self.all)
     }
@@ -106,7 +108,7 @@ impl Answers {
 /// The lengths of one of at most so many, each with at most so many.
 fn of<K: Ord + Copy>(map: &mut BTreeMap<K, Lengths>, key: K, (most, each): (usize, usize)) -> &mut Lengths {
     if map.len() >= most && !map.contains_key(&key) {
-        let least = map.iter().min_by_key(|(_, lengths)| lengths.ring.len());
+        let least = map.iter().min_by_key(|(_, lengths)| lengths.len());
         if let Some(least) = least.map(|(key, _)| *key) {
             map.remove(&least);
         }

@@ -11,6 +11,7 @@ mod fair;
 mod fleet;
 mod ids;
 mod known;
+mod latest;
 pub mod lead;
 mod lengths;
 mod memory;

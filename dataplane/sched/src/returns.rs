@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::affinity::Table;
 use crate::chain::Chain;
+use crate::latest::Latest;
 use crate::{Moment, Span};
 
 /// Times that are remembered of each way to end.
@@ -32,35 +33,25 @@ pub enum End {
     Unknown,
 }
 
-/// Times in seconds, sorted beside their order of arrival.
-#[derive(Debug, Default)]
-struct Gaps {
-    ring: VecDeque<f64>,
-    sorted: Vec<f64>,
+/// Times in seconds.
+#[derive(Debug)]
+struct Gaps(Latest<f64>);
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Gaps(Latest::new(GAPS_MAX))
+    }
 }
 
 impl Gaps {
     fn add(&mut self, gap: f64) {
-        let to = self.sorted.partition_point(|known| *known < gap);
-        if self.ring.len() == GAPS_MAX
-            && let Some(oldest) = self.ring.pop_front()
-        {
-            // it takes the place of the oldest, and only what lies between the two moves
-            let from = self.sorted.partition_point(|known| *known < oldest);
-            match from < to {
-                true => self.sorted[from..to].rotate_left(1),
-                false => self.sorted[to..=from].rotate_right(1),
-            }
-            self.sorted[if from < to { to - 1 } else { to }] = gap;
-        } else {
-            self.sorted.insert(to, gap);
-        }
-        self.ring.push_back(gap);
+        self.0.add(gap);
     }
 
     /// The share of those that lasted until `age` and ended within `span` from there.
     fn within(&self, age: f64, span: f64) -> f64 {
-        let lasted = &self.sorted[self.sorted.partition_point(|known| *known < age)..];
+        let sorted = self.0.sorted();
+        let lasted = &sorted[sorted.partition_point(|known| *known < age)..];
         let ended = lasted.partition_point(|known| *known < age + span);
         ended as f64 / (lasted.len() as f64 + 1.0)
     }
@@ -159,7 +150,7 @@ impl Returns {
             End::Turn => &self.turn,
             End::Unknown => &self.all,
         };
-        [own, &self.all].into_iter().find(|gaps| gaps.ring.len() >= GAPS_MIN)
+        [own, &self.all].into_iter().find(|gaps| gaps.0.len() >= GAPS_MIN)
     }
 
     fn gap(&mut self, gap: f64, end: End) {
