@@ -1,5 +1,6 @@
 //! What can be typed: the clap types of `llmctl`, and nothing else.
 
+mod plane;
 mod route;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -8,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::time::parse_duration;
 
+pub use plane::Dataplane;
 pub use route::{Class, Deadlines, Policy, Route, RouteAdd};
 
 mod look;
@@ -74,6 +76,9 @@ pub enum Command {
     /// Routes: which models a requested name may go to
     #[command(subcommand)]
     Route(Route),
+    /// Data planes: the processes that serve clients
+    #[command(subcommand)]
+    Dataplane(Dataplane),
     /// The models that can be asked for now, and where they are
     Models,
     /// The control plane, its backends and the data planes that follow it

@@ -92,7 +92,9 @@ impl Failure {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Failure::Failed(_) | Failure::Input(_) => return None,
-            Failure::NotFound(_) => "`llmctl backend list` and `llmctl route list` show what there is",
+            Failure::NotFound(_) => {
+                "`llmctl backend list`, `llmctl route list` and `llmctl dataplane list` show what there is"
+            }
             Failure::Conflict(_) => {
                 "look at it again with `llmctl backend get` or `llmctl route list`, then repeat the command"
             }

@@ -14,6 +14,7 @@ mod greet;
 mod models;
 mod name;
 mod out;
+mod plane;
 #[cfg(test)]
 mod readme;
 mod render;
@@ -60,6 +61,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(up) => up::run(global, up).await,
         Command::Backend(command) => backend::run(&Client::connect(global).await?, output, command).await,
         Command::Route(command) => route::run(&Client::connect(global).await?, output, command).await,
+        Command::Dataplane(command) => plane::run(&Client::connect(global).await?, output, command).await,
         Command::Models => models::run(&Client::connect(global).await?, output).await,
         Command::Status => status::run(&Client::connect(global).await?, output).await,
         Command::Export => apply::export(&Client::connect(global).await?, output).await,

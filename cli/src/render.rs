@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod explain;
+pub mod plane;
 pub mod replay;
 pub mod status;
 

@@ -1,10 +1,8 @@
 //! `llmctl status`: the control plane, its backends, the data planes.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use proto::v1;
 
-use crate::{args::Output, client::Client, failure::Failure, out::show, render};
+use crate::{args::Output, client::Client, failure::Failure, out::show, render, time::now_ms};
 
 /// Shows it.
 ///
@@ -12,8 +10,7 @@ use crate::{args::Output, client::Client, failure::Failure, out::show, render};
 /// As any call.
 pub async fn run(client: &Client, output: Output) -> Result<(), Failure> {
     let status = client.answer(client.rpc().status(v1::StatusRequest {})).await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = now_ms();
     show(output, "StatusResponse", &status, || render::status::status(&status, now_ms));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Times as they are typed and shown.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -41,6 +41,12 @@ pub fn shown(span: &proto::Duration) -> String {
         Ok(ms) => format!("{ms}ms"),
         Err(_) => "-".to_owned(),
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod apply;
 mod backend;
+mod plane;
 mod refusal;
 mod route;
 mod scheduling;
@@ -13,7 +14,12 @@ use std::{sync::Arc, time::Duration};
 use proto::v1::{self, management_server::Management};
 use tonic::{Request, Response, Status};
 
-use crate::{model::render, probe::watch::Sights, publish::Publisher, store::Store};
+use crate::{
+    model::render,
+    probe::watch::Sights,
+    publish::{Publisher, enrol::Enrol},
+    store::Store,
+};
 
 pub use serve::routes;
 
@@ -22,6 +28,7 @@ pub struct Api {
     store: Arc<Store>,
     sights: Arc<Sights>,
     publisher: Arc<Publisher>,
+    enrol: Enrol,
     probe_timeout: Duration,
 }
 
@@ -32,9 +39,10 @@ impl Api {
         store: Arc<Store>,
         sights: Arc<Sights>,
         publisher: Arc<Publisher>,
+        enrol: Enrol,
         probe_timeout: Duration,
     ) -> Self {
-        Api { store, sights, publisher, probe_timeout }
+        Api { store, sights, publisher, enrol, probe_timeout }
     }
 }
 
@@ -144,6 +152,41 @@ impl Management for Api {
         request: Request<v1::UpdateSchedulingRequest>,
     ) -> Result<Response<v1::Scheduling>, Status> {
         self.scheduling_updated(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_data_plane(
+        &self,
+        request: Request<v1::GetDataPlaneRequest>,
+    ) -> Result<Response<v1::DataPlane>, Status> {
+        self.data_plane(&request.into_inner().id).map(Response::new)
+    }
+
+    async fn list_data_planes(
+        &self,
+        _: Request<v1::ListDataPlanesRequest>,
+    ) -> Result<Response<v1::ListDataPlanesResponse>, Status> {
+        Ok(Response::new(v1::ListDataPlanesResponse { data_planes: self.data_planes() }))
+    }
+
+    async fn drain_data_plane(
+        &self,
+        request: Request<v1::DrainDataPlaneRequest>,
+    ) -> Result<Response<v1::DataPlane>, Status> {
+        self.plane_drained(request.into_inner().id, true).await.map(Response::new)
+    }
+
+    async fn undrain_data_plane(
+        &self,
+        request: Request<v1::UndrainDataPlaneRequest>,
+    ) -> Result<Response<v1::DataPlane>, Status> {
+        self.plane_drained(request.into_inner().id, false).await.map(Response::new)
+    }
+
+    async fn fence_data_plane(
+        &self,
+        request: Request<v1::FenceDataPlaneRequest>,
+    ) -> Result<Response<v1::DataPlane>, Status> {
+        self.plane_fenced(request.into_inner()).await.map(Response::new)
     }
 
     async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {

@@ -23,12 +23,9 @@ use tonic::{
 use crate::{
     api::{self, Api},
     model::{Desired, Health},
-    plan::{self, check::check},
+    plan::{Picture, Planner, check::check},
     probe::watch::{Pace, Sights},
-    publish::{
-        self, Publisher,
-        follow::{FollowService, appoint},
-    },
+    publish::{self, Publisher, enrol::Enrol, follow::FollowService},
     store::{EngineFault, Identity, Store, disk::Disk, finding},
     web::{self, Web},
 };
@@ -40,7 +37,7 @@ const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(5);
 const FINDINGS_MAX: usize = 256;
 /// Changes that come together are planned together.
 const GATHER: Duration = Duration::from_millis(10);
-/// Between two looks at the writer and at who holds the slots.
+/// Between two looks at the writer.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Requests that run when it stops may go on for this long.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -170,7 +167,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let state_dir = settings.state_dir.clone();
     let open = move || Disk::open(&state_dir).map(|disk| Box::new(disk) as Box<_>);
     let store = Arc::new(Store::open(open, fresh()?).await?);
-    let publisher = Arc::new(Publisher::new(store.identity().clone(), store.first_owner()));
+    let publisher = Arc::new(Publisher::new(store.identity().clone(), store.registry()));
     let sights: Arc<Sights> = Arc::new(Sights::new(store.first_seen().clone()));
     let stop = CancellationToken::new();
     let (fail, failed) = watch::channel(None);
@@ -185,11 +182,13 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tasks.spawn(until(stop.clone(), planner));
     let loads = publish::load::run(Arc::clone(&sights), Arc::clone(&publisher));
     tasks.spawn(until(stop.clone(), loads));
-    tasks.spawn(until(stop.clone(), keep_watch(Arc::clone(&store), Arc::clone(&publisher), fail)));
+    let enrol = Enrol::new(Arc::clone(&publisher), Arc::clone(&store));
+    tasks.spawn(until(stop.clone(), enrol.clone().run()));
+    tasks.spawn(until(stop.clone(), keep_watch(Arc::clone(&store), fail)));
 
-    let api =
-        Api::new(Arc::clone(&store), Arc::clone(&sights), Arc::clone(&publisher), settings.probe_timeout);
-    let follow = FollowService::new(Arc::clone(&publisher), Arc::clone(&store));
+    let parts = (Arc::clone(&store), Arc::clone(&sights), Arc::clone(&publisher));
+    let api = Api::new(parts.0, parts.1, parts.2, enrol.clone(), settings.probe_timeout);
+    let follow = FollowService::new(Arc::clone(&publisher), enrol);
     let web = Web { store: Arc::clone(&store), sights, publisher: Arc::clone(&publisher) };
     let routes = api::routes(api, follow).await.map_err(|problem| StartError::Inside(problem.to_string()))?;
     let routes = routes.merge(web::router(web));
@@ -233,16 +232,18 @@ async fn keep_planning(
 ) {
     let mut seen = sights.subscribe();
     let first_by = Instant::now() + FIRST_LOOK_WITHIN;
-    let mut first = true;
+    let (mut first, mut planner, mut sound) = (true, Planner::default(), Picture::default());
     loop {
         let now = Arc::clone(&desired.borrow_and_update());
         let sight = seen.borrow_and_update().clone();
         let looked = |name| sight.get(name).is_some_and(|seen: &Arc<_>| seen.health != Health::Unknown);
         first = first && Instant::now() < first_by && !now.backends.keys().all(looked);
         if !first {
-            let picture = plan::plan(&now, &sight);
-            let faults = check(&picture);
-            if !faults.is_empty() {
+            let picture = planner.plan(&now, &sight);
+            let faults = check(&picture, &sound);
+            if faults.is_empty() {
+                sound = picture.clone();
+            } else {
                 tracing::error!(?faults, "the plan has faults: the last good one stays");
             }
             let did = publisher.publish(picture, faults);
@@ -258,14 +259,12 @@ async fn keep_planning(
     }
 }
 
-/// Looks after the writer, who could hang without a word, and after who holds the slots.
-async fn keep_watch(store: Arc<Store>, publisher: Arc<Publisher>, fail: watch::Sender<Option<String>>) {
+/// Looks after the writer, who could hang without a word.
+async fn keep_watch(store: Arc<Store>, fail: watch::Sender<Option<String>>) {
     loop {
         if let Err(why) = store.ready() {
             tracing::error!(why, "the store takes no writes");
             fail.send_replace(Some(why));
-        } else {
-            appoint(&publisher, &store).await;
         }
         sleep(WATCH_EVERY).await;
     }

@@ -1,12 +1,18 @@
-//! The registry of data planes: who follows, who holds the slots. Takes the time, has no clock.
+//! The data planes: who is registered, who follows, who leads. Takes the time, has no clock.
 
-use std::{collections::BTreeMap, time::Duration};
+pub mod registry;
 
-/// A spare takes over when the owner has been gone for this long. Stands until permits prove who holds slots:
-/// an owner that is cut off but alive would be a second one meanwhile.
-pub const OWNER_GONE_AFTER: Duration = Duration::from_secs(60);
-/// Data planes that are remembered at most; of the gone ones the longest unseen is forgotten first.
-pub const PLANES_MAX: usize = 256;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub use registry::{Denial, Entry, Hello, PLANES_MAX, Registry};
+
+/// Another leads when the lead has been gone for this long, where data planes do not share permits: one that is cut off
+/// but alive would be a second one meanwhile.
+pub const LEAD_GONE_AFTER: Duration = Duration::from_secs(60);
+/// The same where all share permits, who make it safe: gone, or told to be silent by everyone else.
+pub const LEAD_SILENT_AFTER: Duration = Duration::from_secs(10);
+/// Data planes that follow at most; more than are registered only while the store takes no writes.
+pub const FOLLOWING_MAX: usize = 2 * PLANES_MAX;
 /// Faults of a nack that are kept at most.
 pub const FAULTS_MAX: usize = 32;
 /// Backends of a load report that are kept at most.
@@ -45,90 +51,111 @@ pub struct BackendLoad {
     pub resting: String,
 }
 
-/// A data plane that follows, or has followed.
+/// A data plane that follows, or has followed this process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plane {
-    /// Drawn at each start of its process.
-    pub incarnation: String,
-    /// Where it serves clients.
-    pub serves: String,
-    /// Where it answers for itself.
-    pub admin: String,
+    /// What it said of itself.
+    pub hello: Hello,
     /// The stream that it follows by; `None`: not connected.
     pub stream: Option<u64>,
     /// The last version that it acknowledged.
     pub acked: Option<Version>,
     /// Why it refused the newest snapshot.
     pub faults: Vec<String>,
+    /// What it refused since it follows and got in another way; may be empty.
+    pub mended: String,
     /// Its last report.
     pub load: Option<Load>,
     /// Last heard of, milliseconds since the Unix epoch.
     pub seen_at_ms: u64,
+    /// What it said of the lead: the term, and since when that is silent; `None`: it is not.
+    pub lead_seen: Option<(u64, Option<Duration>)>,
     /// Last heard of, on the caller's own clock.
     seen: Duration,
-}
-
-/// What a data plane says of itself when it begins to follow.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hello<'a> {
-    /// Drawn at each start of its process.
-    pub incarnation: &'a str,
-    /// Where it serves clients.
-    pub serves: &'a str,
-    /// Where it answers for itself.
-    pub admin: &'a str,
 }
 
 /// All data planes. Times are since the start of the control plane.
 #[derive(Debug, Default)]
 pub struct Fleet {
     planes: BTreeMap<String, Plane>,
-    /// The durable owner; empty: none yet.
-    owner: String,
+    registry: Arc<Registry>,
 }
 
 impl Fleet {
-    /// With the owner that the store remembers; it counts as seen at the start.
+    /// With what the store remembers; the lead counts as seen at the start.
     #[must_use]
-    pub fn new(owner: &str) -> Self {
-        Fleet { planes: BTreeMap::new(), owner: owner.to_owned() }
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Fleet { planes: BTreeMap::new(), registry }
     }
 
-    /// The data plane that holds the slots; empty: none.
+    /// The durable part.
     #[must_use]
-    pub fn owner(&self) -> &str {
-        &self.owner
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
-    /// All planes by id.
-    pub fn planes(&self) -> impl Iterator<Item = (&str, &Plane)> {
-        self.planes.iter().map(|(id, plane)| (id.as_str(), plane))
+    /// The durable part is another now. Those who neither follow nor are registered are forgotten.
+    pub fn adopt(&mut self, registry: Arc<Registry>) {
+        self.planes.retain(|id, plane| plane.stream.is_some() || registry.rows.contains_key(id));
+        self.registry = registry;
+    }
+
+    /// What is known of a data plane since the start.
+    #[must_use]
+    pub fn plane(&self, id: &str) -> Option<&Plane> {
+        self.planes.get(id)
+    }
+
+    /// All that are registered or follow, in order of id.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let unregistered = self.planes.keys().filter(|id| !self.registry.rows.contains_key(*id));
+        let mut ids: Vec<&str> = self.registry.rows.keys().chain(unregistered).map(String::as_str).collect();
+        ids.sort_unstable();
+        ids.into_iter()
+    }
+
+    /// Whether a data plane leads. Of which incarnation is not asked: an earlier one is dead.
+    #[must_use]
+    pub fn leads(&self, id: &str) -> bool {
+        self.registry.lead.as_ref().is_some_and(|lead| lead.plane == id)
+    }
+
+    /// Those that follow and are not registered as they are: the store took no writes when they came.
+    pub fn unregistered(&self) -> impl Iterator<Item = &Hello> {
+        let here = self.planes.values().filter(|plane| plane.stream.is_some());
+        here.map(|plane| &plane.hello).filter(|hello| !self.current(hello))
+    }
+
+    /// Whether its row is that of this very process.
+    fn current(&self, hello: &Hello) -> bool {
+        let row = self.registry.rows.get(&hello.plane);
+        row.is_some_and(|row| row.incarnation == hello.incarnation && row.process == hello.process)
+    }
+
+    /// When those who follow were heard of, at the latest now.
+    pub fn seen(&self) -> impl Iterator<Item = (String, u64)> {
+        self.planes.iter().map(|(id, plane)| (id.clone(), plane.seen_at_ms))
     }
 
     /// A data plane follows by a stream; an older stream of it, if there is one, must end.
-    pub fn hello(&mut self, now: Duration, id: &str, stream: u64, hello: Hello<'_>) -> Option<u64> {
-        if !self.planes.contains_key(id) && self.planes.len() >= PLANES_MAX {
-            let gone = self.planes.iter().filter(|(_, plane)| plane.stream.is_none());
-            if let Some(oldest) = gone.min_by_key(|(_, plane)| plane.seen).map(|(id, _)| id.clone()) {
-                self.planes.remove(&oldest);
-            }
-        }
-        let plane = self.planes.entry(id.to_owned()).or_default();
+    pub fn hello(&mut self, now: Duration, now_ms: u64, stream: u64, hello: Hello) -> Option<u64> {
+        let plane = self.planes.entry(hello.plane.clone()).or_default();
         let older = plane.stream.replace(stream);
-        plane.incarnation = hello.incarnation.to_owned();
-        plane.serves = hello.serves.to_owned();
-        plane.admin = hello.admin.to_owned();
-        plane.seen = now;
-        plane.load = None;
+        *plane = Plane {
+            hello,
+            stream: Some(stream),
+            acked: plane.acked.take(),
+            seen_at_ms: now_ms,
+            seen: now,
+            ..Plane::default()
+        };
         older
     }
 
-    /// Whether there is room for one more data plane.
+    /// Whether there is room for one more that follows.
     #[must_use]
     pub fn has_room(&self, id: &str) -> bool {
-        self.planes.contains_key(id)
-            || self.planes.len() < PLANES_MAX
-            || self.planes.values().any(|plane| plane.stream.is_none())
+        self.planes.contains_key(id) || self.planes.len() < FOLLOWING_MAX
     }
 
     /// Something came from a stream. `None` when the stream is no longer the one of its plane.
@@ -144,89 +171,52 @@ impl Fleet {
         if let Some(plane) = self.planes.get_mut(id).filter(|plane| plane.stream == Some(stream)) {
             plane.stream = None;
             plane.seen = now;
-            plane.load = None;
+            (plane.load, plane.lead_seen) = (None, None);
         }
     }
 
-    /// Who should hold the slots, when it is not who does. Must be made durable before [`Fleet::set_owner`].
+    /// Who should lead, and its incarnation, when it is not who does. Must be made durable before it is told.
     #[must_use]
-    pub fn successor(&self, now: Duration) -> Option<&str> {
-        if !self.owner.is_empty() {
-            let owner = self.planes.get(&self.owner);
-            if owner.is_some_and(|plane| plane.stream.is_some()) {
-                return None;
-            }
-            let seen = owner.map_or(Duration::ZERO, |plane| plane.seen);
-            if now.saturating_sub(seen) < OWNER_GONE_AFTER {
-                return None;
-            }
-        }
-        self.planes.iter().find(|(_, plane)| plane.stream.is_some()).map(|(id, _)| id.as_str())
+    pub fn successor(&self, now: Duration) -> Option<(&str, u64)> {
+        let lead = self.registry.lead.as_ref();
+        let follows = |plane: &&Plane| plane.stream.is_some() && self.current(&plane.hello);
+        let rows = self.planes.values().filter(follows).filter_map(|plane| {
+            let row = self.registry.rows.get(&plane.hello.plane)?;
+            Some((plane.hello.plane.as_str(), row)).filter(|(_, row)| !row.dead())
+        });
+        // One that was started again leads again, for the least change.
+        let again = |id: &str| lead.is_some_and(|lead| lead.plane == id);
+        let others = rows
+            .filter(|(id, row)| !again(id) || lead.is_none_or(|lead| lead.incarnation != row.incarnation));
+        let (id, row) = others.min_by_key(|(id, row)| (row.draining, !again(id), *id))?;
+        (!self.stands(now, row.draining)).then_some((id, row.incarnation))
     }
 
-    /// The owner, durable now.
-    pub fn set_owner(&mut self, id: &str) {
-        id.clone_into(&mut self.owner);
+    /// Whether the lead goes on; whether its successor would drain too is known.
+    fn stands(&self, now: Duration, draining: bool) -> bool {
+        let Some(lead) = &self.registry.lead else { return false };
+        let Some(row) = self.registry.rows.get(&lead.plane) else { return false };
+        if row.dead_through >= lead.incarnation {
+            return false;
+        }
+        let plane = self.planes.get(&lead.plane);
+        let here = plane.is_some_and(|plane| plane.stream.is_some());
+        let seen = plane.map_or(Duration::ZERO, |plane| plane.seen);
+        let others =
+            || self.planes.values().filter(|other| other.stream.is_some() && !self.leads(&other.hello.plane));
+        if !plane.is_some_and(|plane| plane.hello.permits) || !others().all(|other| other.hello.permits) {
+            return here || now.saturating_sub(seen) < LEAD_GONE_AFTER;
+        }
+        let said = || others().filter_map(|other| other.lead_seen.filter(|(term, _)| *term == lead.term));
+        let late = |since: Duration| now.saturating_sub(since) >= LEAD_SILENT_AFTER;
+        let silent = said().filter(|(_, since)| since.is_some_and(late)).count();
+        match here {
+            _ if row.draining && !draining => false,
+            true => silent == 0 || silent < others().count(),
+            false => !late(seen) || said().any(|(_, since)| since.is_none()),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn hello<'a>(incarnation: &'a str, serves: &'a str) -> Hello<'a> {
-        Hello { incarnation, serves, admin: "" }
-    }
-
-    #[test]
-    fn the_first_is_owner_the_second_spare() {
-        let mut fleet = Fleet::new("");
-        assert_eq!(fleet.successor(s(0)), None);
-        fleet.hello(s(0), "a", 1, hello("i", "h:1"));
-        assert_eq!(fleet.successor(s(0)), Some("a"));
-        fleet.set_owner("a");
-        fleet.hello(s(1), "b", 2, hello("i", "h:2"));
-        assert_eq!(fleet.successor(s(1000)), None, "the owner is connected");
-        fleet.gone(s(1000), "a", 1);
-        assert_eq!(fleet.successor(s(1059)), None, "not gone for long enough");
-        assert_eq!(fleet.successor(s(1060)), Some("b"));
-        fleet.hello(s(1060), "a", 3, hello("i", "h:1"));
-        assert_eq!(fleet.successor(s(1060)), None, "it came back in time");
-    }
-
-    #[test]
-    fn a_restart_gives_the_remembered_owner_its_time() {
-        let mut fleet = Fleet::new("a");
-        fleet.hello(s(1), "b", 1, hello("i", "h:2"));
-        assert_eq!(fleet.successor(s(59)), None);
-        assert_eq!(fleet.successor(s(60)), Some("b"));
-    }
-
-    #[test]
-    fn a_newer_stream_replaces_the_older() {
-        let mut fleet = Fleet::new("");
-        assert_eq!(fleet.hello(s(0), "a", 1, hello("i", "")), None);
-        assert_eq!(fleet.hello(s(1), "a", 2, hello("j", "")), Some(1));
-        assert!(fleet.heard(s(2), 2, "a", 1).is_none(), "the old stream says nothing any more");
-        fleet.gone(s(2), "a", 1);
-        assert!(fleet.heard(s(3), 3, "a", 2).is_some(), "the end of the old stream does not end the new");
-    }
-
-    #[test]
-    fn bounded() {
-        let mut fleet = Fleet::new("");
-        for n in 0..PLANES_MAX as u64 {
-            fleet.hello(s(n), &format!("p{n}"), n, hello("", ""));
-        }
-        assert!(!fleet.has_room("new"));
-        fleet.gone(s(999), "p7", 7);
-        assert!(fleet.has_room("new"));
-        fleet.hello(s(999), "new", 1000, hello("", ""));
-        assert_eq!(fleet.planes().count(), PLANES_MAX);
-        assert!(fleet.planes().all(|(id, _)| id != "p7"));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The planner: from everything known to the next picture. Pure.
+//! The planner: from everything known to the next picture. Pure, but for what it keeps to share.
 
 pub mod check;
 
@@ -18,14 +18,15 @@ const SLOTS_BATCHING: u32 = 16;
 const SLOTS_LOCAL: u32 = 1;
 
 /// What data planes serve by, before it has a version.
+/// A clone shares what is in it, and what did not change from one picture to the next is shared by both.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Picture {
     /// The revision that it was planned from.
     pub revision: u64,
     /// In order of name.
-    pub backends: Vec<Planned>,
+    pub backends: Vec<Arc<Planned>>,
     /// In the order in which they are tried.
-    pub routes: Vec<Record<Route>>,
+    pub routes: Vec<Arc<Record<Route>>>,
     /// The figures by which requests are placed.
     pub scheduling: Record<Scheduling>,
 }
@@ -67,19 +68,66 @@ pub struct Planned {
     pub reason: String,
 }
 
-/// Joins what is wanted and what is seen.
-#[must_use]
-pub fn plan(desired: &Desired, seen: &BTreeMap<Name, Arc<Observed>>) -> Picture {
-    let unseen = Observed::default();
-    let one = |record: &Record<Backend>| {
-        let backend = &record.value;
-        join(backend, seen.get(&backend.name).map_or(&unseen, |seen| seen))
-    };
-    Picture {
-        revision: desired.revision,
-        backends: desired.backends.values().map(one).collect(),
-        routes: desired.routes_in_order().into_iter().cloned().collect(),
-        scheduling: desired.scheduling.clone(),
+type Seen = BTreeMap<Name, Arc<Observed>>;
+
+/// Joins what is wanted and what is seen. What it joined last is kept, so that a small change of a large fleet is little
+/// work: a look at each backend, and no copy of any that stayed as it was.
+#[derive(Debug, Default)]
+pub struct Planner {
+    joined: BTreeMap<Name, Joined>,
+    /// In the order in which they are tried, and the configuration that says so.
+    routes: Vec<Arc<Record<Route>>>,
+    ordered: Option<Arc<Desired>>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    record: Arc<Record<Backend>>,
+    seen: Option<Arc<Observed>>,
+    planned: Arc<Planned>,
+}
+
+impl Planner {
+    /// The next picture.
+    pub fn plan(&mut self, desired: &Arc<Desired>, seen: &Seen) -> Picture {
+        self.joined.retain(|name, _| desired.backends.contains_key(name));
+        let backends =
+            desired.backends.iter().map(|(name, record)| self.join(name, record, seen.get(name))).collect();
+        if !self.ordered.as_ref().is_some_and(|ordered| Arc::ptr_eq(ordered, desired)) {
+            self.routes = desired.routes_in_order().into_iter().cloned().collect();
+            self.ordered = Some(Arc::clone(desired));
+        }
+        let routes = self.routes.clone();
+        Picture { revision: desired.revision, backends, routes, scheduling: desired.scheduling.clone() }
+    }
+
+    fn join(
+        &mut self,
+        name: &Name,
+        record: &Arc<Record<Backend>>,
+        seen: Option<&Arc<Observed>>,
+    ) -> Arc<Planned> {
+        let same = |joined: &&Joined| {
+            let seen = match (&joined.seen, seen) {
+                (Some(was), Some(is)) => Arc::ptr_eq(was, is),
+                (was, is) => was.is_none() && is.is_none(),
+            };
+            seen && Arc::ptr_eq(&joined.record, record)
+        };
+        let before = self.joined.get(name);
+        if let Some(joined) = before.filter(same) {
+            return Arc::clone(&joined.planned);
+        }
+        let planned = match seen {
+            Some(seen) => join(&record.value, seen),
+            None => join(&record.value, &Observed::default()),
+        };
+        let kept = before.map(|joined| &joined.planned).filter(|kept| ***kept == planned).cloned();
+        let planned = kept.unwrap_or_else(|| Arc::new(planned));
+        let joined =
+            Joined { record: Arc::clone(record), seen: seen.cloned(), planned: Arc::clone(&planned) };
+        self.joined.insert(name.clone(), joined);
+        planned
     }
 }
 

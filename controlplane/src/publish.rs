@@ -1,57 +1,81 @@
-//! The current snapshot and those who follow it. Only differences are sent.
+//! The current snapshot and those who follow it. Only differences are sent, and nobody is waited for: each follower has a
+//! place in what was published, and takes the next of it when its stream has room.
 
+pub mod enrol;
 pub mod follow;
 pub mod load;
+mod log;
 mod render;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use proto::v1::FollowDown;
-use tokio::sync::mpsc;
+use proto::v1::{self, FollowDown, follow_down::Message};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
 use crate::{
-    fleet::{Fleet, Hello, Version},
-    model::{Health, Name},
+    fleet::{Fleet, Hello, Registry, Version},
     plan::Picture,
+    probe::watch::unix_ms,
     store::Identity,
 };
+use log::Log;
 
-/// Messages that wait for one follower at most; one that takes no more is dropped, never waited for.
-pub const FOLLOWER_WAITING_MAX: usize = 16;
-
-type Down = Result<FollowDown, Status>;
+/// What a snapshot shows.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Shown {
+    picture: Picture,
+    lead: Option<v1::Lead>,
+    planes: BTreeMap<String, v1::Registered>,
+}
 
 struct Follower {
     plane: String,
-    sender: mpsc::Sender<Down>,
-    /// The sequence number that it was sent last; 0: none, or it refused.
+    /// The sequence number that it was sent last; 0: it gets the whole.
     at: u64,
-    /// It is decided who holds the slots: it may be told.
+    /// That of the whole snapshot that it was sent last.
+    whole_at: u64,
+    /// It refused the whole snapshot of this number: there is no use in sending it again.
+    refused: u64,
+    /// What it was told last of the load of servers.
+    loads_at: u64,
+    /// It is decided who leads: it may be told.
     greeted: bool,
-    /// Ends the task that listens to it.
+    /// Ends its stream and the task that listens to it.
     _listening: DropGuard,
 }
 
 /// A follower as its own stream sees it.
 struct Joined {
     stream: u64,
-    down: mpsc::Receiver<Down>,
     /// Cancelled when it is a follower no more.
     ended: CancellationToken,
 }
 
+/// What a follower gets next. Large ones are shared until they are sent.
+enum Next {
+    Whole(Arc<v1::Snapshot>, bool),
+    Delta(Arc<v1::Delta>, bool),
+    Loads(Arc<v1::EngineLoads>),
+}
+
 struct State {
     seq: u64,
-    picture: Option<Picture>,
+    shown: Option<Shown>,
+    /// The whole snapshot of `seq`, once somebody wanted it.
+    whole: Option<Arc<v1::Snapshot>>,
+    log: Log,
+    loads: Arc<v1::EngineLoads>,
+    loads_seq: u64,
     plan_faults: Vec<String>,
     followers: BTreeMap<u64, Follower>,
     streams: u64,
+    closed: bool,
     fleet: Fleet,
 }
 
@@ -60,36 +84,44 @@ pub struct Publisher {
     identity: Identity,
     started: Instant,
     state: Mutex<State>,
+    /// Wakes the streams of followers.
+    news: watch::Sender<()>,
 }
 
 /// What a publication did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Published {
-    /// Equal to what is current: nothing was sent.
+    /// Equal to what is current: nothing is sent.
     Same,
-    /// Only health differs.
-    Health,
-    /// A whole snapshot.
+    /// Those who are up to date get what differs.
+    Delta,
+    /// All get the whole snapshot.
     Whole,
     /// The plan has faults: the last good one stays.
     Refused,
 }
 
 impl Publisher {
-    /// Nothing is published yet. `owner` is who held the slots.
+    /// Nothing is published yet.
     #[must_use]
-    pub fn new(identity: Identity, owner: &str) -> Self {
+    pub fn new(identity: Identity, registry: Arc<Registry>) -> Self {
         Publisher {
             identity,
             started: Instant::now(),
             state: Mutex::new(State {
                 seq: 0,
-                picture: None,
+                shown: None,
+                whole: None,
+                log: Log::default(),
+                loads: Arc::default(),
+                loads_seq: 0,
                 plan_faults: Vec::new(),
                 followers: BTreeMap::new(),
                 streams: 0,
-                fleet: Fleet::new(owner),
+                closed: false,
+                fleet: Fleet::new(registry),
             }),
+            news: watch::Sender::new(()),
         }
     }
 
@@ -109,85 +141,149 @@ impl Publisher {
         if !state.plan_faults.is_empty() {
             return Published::Refused;
         }
-        let base = state.seq;
-        let change = match &state.picture {
-            Some(current) if *current == picture => return Published::Same,
-            Some(current) => flips(current, &picture),
-            None => None,
-        }
-        .map(|flips| render::health(&self.identity, base, base + 1, &flips));
-        state.seq += 1;
-        state.picture = Some(picture);
-        self.send(&mut state, |follower| change.as_ref().filter(|_| follower.at == base && base > 0));
-        if change.is_some() { Published::Health } else { Published::Whole }
+        let registry = Arc::clone(state.fleet.registry());
+        self.show(
+            &mut state,
+            Shown { picture, lead: render::lead(&registry), planes: render::planes(&registry) },
+        )
     }
 
-    /// Sends each follower what `small` gives for it, else the whole; those that take no more are dropped.
-    fn send<'a>(&self, state: &mut State, small: impl Fn(&Follower) -> Option<&'a FollowDown>) {
-        let State { seq, picture: Some(picture), followers, fleet, .. } = state else { return };
-        let mut whole: [Option<FollowDown>; 2] = [None, None];
-        followers.retain(|_, follower| {
-            if !follower.greeted {
-                return true;
-            }
-            let owner = fleet.owner() == follower.plane;
-            let message = small(follower).cloned().unwrap_or_else(|| {
-                let whole = &mut whole[usize::from(owner)];
-                whole.get_or_insert_with(|| render::snapshot(&self.identity, *seq, picture, owner)).clone()
-            });
-            follower.at = *seq;
-            let sent = follower.sender.try_send(Ok(message));
-            if sent.is_err() {
-                tracing::warn!(plane = follower.plane, "a data plane takes no more messages: dropped");
-            }
-            sent.is_ok()
-        });
-    }
-
-    /// Sends all followers what concerns no version. Who takes no more now misses it: the next says it anew.
-    fn tell(&self, message: &FollowDown) {
-        for follower in self.state().followers.values().filter(|follower| follower.at > 0) {
-            // Room is left for what must not be missed.
-            if follower.sender.capacity() > FOLLOWER_WAITING_MAX / 2 {
-                drop(follower.sender.try_send(Ok(message.clone())));
-            }
-        }
-    }
-
-    /// Lets a follower in. It is sent the whole snapshot as soon as there is one.
-    fn join(&self, plane: &str, hello: Hello<'_>) -> Result<Joined, Status> {
+    /// The registry, durable, is another now: a new version where data planes see a difference. `registry` is asked while
+    /// nobody else can be, so that an older one never takes the place of a newer.
+    pub fn adopt(&self, registry: impl FnOnce() -> Arc<Registry>) {
         let mut state = self.state();
-        if !state.fleet.has_room(plane) {
+        let registry = registry();
+        let (lead, planes) = (render::lead(&registry), render::planes(&registry));
+        if registry.lead != state.fleet.registry().lead
+            && let Some(lead) = &registry.lead
+        {
+            tracing::info!(plane = lead.plane, incarnation = lead.incarnation, term = lead.term, "leads now");
+        }
+        state.fleet.adopt(registry);
+        if let Some(shown) = &state.shown {
+            let picture = shown.picture.clone();
+            self.show(&mut state, Shown { picture, lead, planes });
+        }
+    }
+
+    fn show(&self, state: &mut State, next: Shown) -> Published {
+        let did = match &state.shown {
+            Some(shown) if *shown == next => return Published::Same,
+            Some(shown) => match render::delta(&self.identity, state.seq, shown, &next) {
+                Some(delta) => {
+                    state.log.push(state.seq + 1, delta);
+                    Published::Delta
+                }
+                None => {
+                    state.log.clear();
+                    Published::Whole
+                }
+            },
+            None => Published::Whole,
+        };
+        state.seq += 1;
+        (state.shown, state.whole) = (Some(next), None);
+        self.news.send_replace(());
+        did
+    }
+
+    /// Tells all followers what concerns no version. Who takes no more now misses it: the next says it anew.
+    fn tell(&self, loads: v1::EngineLoads) {
+        let mut state = self.state();
+        state.loads = Arc::new(loads);
+        state.loads_seq += 1;
+        self.news.send_replace(());
+    }
+
+    /// What a follower gets next; the outer `None`: it is no follower any more, the inner: nothing now.
+    fn next(&self, stream: u64) -> Option<Option<FollowDown>> {
+        let next = {
+            let mut state = self.state();
+            let State { seq, shown, whole, log, loads, loads_seq, followers, fleet, .. } = &mut *state;
+            let follower = followers.get_mut(&stream)?;
+            let Some(shown) = shown.as_ref().filter(|_| follower.greeted && follower.refused != *seq) else {
+                return Some(None);
+            };
+            let leads = fleet.leads(&follower.plane);
+            let delta = log.after(follower.at).filter(|_| follower.at > 0);
+            match delta {
+                Some((to, delta)) => {
+                    follower.at = to;
+                    Next::Delta(Arc::clone(delta), leads)
+                }
+                None if follower.at < *seq => {
+                    (follower.at, follower.whole_at) = (*seq, *seq);
+                    let render = || Arc::new(render::snapshot(&self.identity, *seq, shown));
+                    Next::Whole(Arc::clone(whole.get_or_insert_with(render)), leads)
+                }
+                None if follower.loads_at < *loads_seq => {
+                    follower.loads_at = *loads_seq;
+                    Next::Loads(Arc::clone(loads))
+                }
+                None => return Some(None),
+            }
+        };
+        // Copied while nobody waits for the lock.
+        let message = match next {
+            Next::Whole(whole, owner) => {
+                Message::Snapshot(v1::Snapshot { owner, ..v1::Snapshot::clone(&whole) })
+            }
+            Next::Delta(delta, owner) => {
+                let owner = owner && delta.lead.is_some();
+                Message::Delta(v1::Delta { owner, ..v1::Delta::clone(&delta) })
+            }
+            Next::Loads(loads) => Message::EngineLoads(v1::EngineLoads::clone(&loads)),
+        };
+        Some(Some(FollowDown { message: Some(message) }))
+    }
+
+    /// Lets a follower in. It is sent nothing until it is greeted.
+    fn join(&self, hello: Hello) -> Result<Joined, Status> {
+        let mut state = self.state();
+        if !state.fleet.has_room(&hello.plane) {
             return Err(Status::resource_exhausted("too many data planes follow"));
         }
-        let (sender, down) = mpsc::channel(FOLLOWER_WAITING_MAX);
         let ended = CancellationToken::new();
         state.streams += 1;
-        let stream = state.streams;
-        let older = state.fleet.hello(self.now(), plane, stream, hello);
-        if let Some(older) = older.and_then(|older| state.followers.remove(&older)) {
-            let why = Status::aborted("a newer stream of the same data plane took over");
-            // It may take no more; then it just ends.
-            drop(older.sender.try_send(Err(why)));
+        let (stream, plane) = (state.streams, hello.plane.clone());
+        if let Some(older) = state.fleet.hello(self.now(), unix_ms(), stream, hello) {
+            state.followers.remove(&older);
         }
-        let (plane, _listening) = (plane.to_owned(), ended.clone().drop_guard());
-        state.followers.insert(stream, Follower { plane, sender, at: 0, greeted: false, _listening });
-        Ok(Joined { stream, down, ended })
+        let _listening = ended.clone().drop_guard();
+        let loads_at = state.loads_seq;
+        let follower =
+            Follower { plane, at: 0, whole_at: 0, refused: 0, loads_at, greeted: false, _listening };
+        state.followers.insert(stream, follower);
+        Ok(Joined { stream, ended })
     }
 
-    /// Sends a new follower the whole snapshot, once it is decided who holds the slots.
+    /// A new follower may be sent what there is, once it is decided who leads.
     fn greet(&self, stream: u64) {
-        let mut state = self.state();
-        let State { seq, picture, followers, fleet, .. } = &mut *state;
-        let Some(follower) = followers.get_mut(&stream) else { return };
-        follower.greeted = true;
-        let Some(picture) = picture else { return };
-        let owner = fleet.owner() == follower.plane;
-        follower.at = *seq;
-        let message = render::snapshot(&self.identity, *seq, picture, owner);
-        if follower.sender.try_send(Ok(message)).is_err() {
-            followers.remove(&stream);
+        if let Some(follower) = self.state().followers.get_mut(&stream) {
+            follower.greeted = true;
         }
+        self.news.send_replace(());
+    }
+
+    /// It refused what it was sent: the whole is next, or, if that is what it refused, whatever comes after it.
+    fn refused(&self, state: &mut State, stream: u64, refused: Option<u64>) {
+        let seq = state.seq;
+        let Some(follower) = state.followers.get_mut(&stream) else { return };
+        // What was on its way when the whole was sent is of no account.
+        let refused = refused.unwrap_or(seq);
+        if refused < follower.whole_at {
+            return;
+        }
+        if refused == follower.whole_at {
+            follower.refused = refused;
+        }
+        follower.at = 0;
+        self.news.send_replace(());
+    }
+
+    /// It may follow no more.
+    fn expel(&self, plane: &str) {
+        self.state().followers.retain(|_, follower| follower.plane != plane);
     }
 
     fn leave(&self, plane: &str, stream: u64) {
@@ -196,38 +292,29 @@ impl Publisher {
         state.fleet.gone(self.now(), plane, stream);
     }
 
-    /// Who should hold the slots now, when it is not who does.
+    /// Who should lead now, and its incarnation, when it is not who does; and the term until now.
     #[must_use]
-    pub fn successor(&self) -> Option<String> {
-        self.state().fleet.successor(self.now()).map(str::to_owned)
-    }
-
-    /// Tells all who holds the slots; it is durable already. A new version: the snapshots differ.
-    pub fn set_owner(&self, plane: &str) {
-        let mut state = self.state();
-        if state.fleet.owner() == plane {
-            return;
-        }
-        state.fleet.set_owner(plane);
-        tracing::info!(plane, "holds the slots now");
-        if state.picture.is_some() && state.followers.values().any(|follower| follower.at > 0) {
-            state.seq += 1;
-            self.send(&mut state, |_| None);
-        }
+    fn successor(&self) -> Option<(String, u64, u64)> {
+        let state = self.state();
+        let (plane, incarnation) = state.fleet.successor(self.now())?;
+        Some((plane.to_owned(), incarnation, state.fleet.registry().term))
     }
 
     /// Ends every stream, so that the server can stop.
     pub fn close(&self) {
-        self.state().followers.clear();
+        let mut state = self.state();
+        state.closed = true;
+        state.followers.clear();
+    }
+
+    fn closed(&self) -> bool {
+        self.state().closed
     }
 
     /// The current version; sequence number 0: nothing is published yet.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version_at(self.state().seq)
-    }
-
-    fn version_at(&self, seq: u64) -> Version {
+        let seq = self.state().seq;
         Version { lineage: self.identity.lineage.clone(), epoch: self.identity.epoch, seq }
     }
 
@@ -237,7 +324,7 @@ impl Publisher {
         self.state().plan_faults.clone()
     }
 
-    /// Reads the registry of data planes.
+    /// Reads what is known of data planes.
     pub fn with_fleet<T>(&self, read: impl FnOnce(&Fleet) -> T) -> T {
         read(&self.state().fleet)
     }
@@ -247,27 +334,6 @@ impl Publisher {
     pub fn followers(&self) -> usize {
         self.state().followers.len()
     }
-}
-
-/// The health that changed, when nothing else did.
-fn flips<'a>(current: &Picture, next: &'a Picture) -> Option<Vec<(&'a Name, Health, &'a str)>> {
-    let same_names = current.backends.iter().map(|b| &b.name).eq(next.backends.iter().map(|b| &b.name));
-    if current.revision != next.revision || current.routes != next.routes || !same_names {
-        return None;
-    }
-    let mut flips = Vec::new();
-    for (was, is) in current.backends.iter().zip(&next.backends) {
-        if was == is {
-            continue;
-        }
-        let mut aligned = was.clone();
-        (aligned.health, aligned.reason) = (is.health, is.reason.clone());
-        if aligned != *is {
-            return None;
-        }
-        flips.push((&is.name, is.health, is.reason.as_str()));
-    }
-    Some(flips)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ async fn a_new_backend_reaches_the_data_plane() {
     let created = v1::CreateBackendRequest { backend: Some(backend("web", &format!("{}/v1/", fake.url()))) };
     let created = client.create_backend(created).await.unwrap().into_inner();
     assert_eq!((created.url, created.revision), (fake.url(), 1));
-    let healthy = follower.snapshot_with("healthy", |snapshot| {
+    let healthy = follower.follow_with(first, "healthy", |snapshot| {
         snapshot.backends.iter().any(|backend| backend.health() == Health::Healthy)
     });
     let snapshot = healthy.await;
@@ -35,11 +35,13 @@ async fn the_figures_of_scheduling_reach_the_data_plane() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path()).await;
     let mut follower = Follower::join(running.addr, "one").await;
-    assert_eq!(follower.snapshot().await.scheduling, None, "nothing is set");
+    let first = follower.snapshot().await;
+    assert_eq!(first.scheduling, None, "nothing is set");
     let set = v1::Scheduling { age_max: Some(proto::span(5000)), ..v1::Scheduling::default() };
     let update = v1::UpdateSchedulingRequest { scheduling: Some(set), expected_revision: 0 };
     let set = manage(running.addr).await.update_scheduling(update).await.unwrap().into_inner();
-    assert_eq!(follower.snapshot().await.scheduling, Some(set));
+    let is_set = |snapshot: &v1::Snapshot| snapshot.scheduling == Some(set);
+    follower.follow_with(first, "the figures", is_set).await;
     running.stop().await;
 }
 
@@ -57,18 +59,21 @@ async fn health_alone_is_a_small_message_and_only_differences_come() {
     let snapshot = follower.snapshot_with("healthy", healthy).await;
     let asked = fake.seen().len();
     fake.set("GET /v1/models", 500, "{}");
-    let follow_down::Message::Health(change) = follower.next().await else { panic!("a whole snapshot") };
+    let follow_down::Message::Delta(change) = follower.next().await else { panic!("a whole snapshot") };
     assert!(fake.seen().len() > asked, "probes went on meanwhile and sent nothing");
     assert_eq!(change.base, snapshot.version);
-    assert_eq!(change.backends[0].health(), Health::Unhealthy);
-    assert!(change.backends[0].reason.contains("500"), "{}", change.backends[0].reason);
+    assert_eq!((change.backends.len(), change.health.len()), (0, 1));
+    assert_eq!(change.health[0].health(), Health::Unhealthy);
+    assert!(change.health[0].reason.contains("500"), "{}", change.health[0].reason);
+    let snapshot = proto::apply(&snapshot, change).unwrap();
     fake.models(&["m"]);
-    let follow_down::Message::Health(back) = follower.next().await else { panic!("a whole snapshot") };
-    assert_eq!((back.base, back.backends[0].health()), (change.version, Health::Healthy));
-    assert_eq!(back.backends[0].reason, "");
+    let follow_down::Message::Delta(back) = follower.next().await else { panic!("a whole snapshot") };
+    assert_eq!((&back.base, back.health[0].health()), (&snapshot.version, Health::Healthy));
+    assert_eq!(back.health[0].reason, "");
+    let snapshot = proto::apply(&snapshot, back).unwrap();
     fake.models(&["m", "n"]);
-    let whole = follower.snapshot().await;
-    assert_eq!(whole.backends[0].models.len(), 2);
+    let two = |snapshot: &v1::Snapshot| snapshot.backends[0].models.len() == 2;
+    follower.follow_with(snapshot, "two models", two).await;
     running.stop().await;
 }
 
@@ -119,7 +124,7 @@ async fn a_second_data_plane_is_a_spare_and_status_tells_all() {
         }
     });
     let planes = planes.await;
-    assert_eq!((planes[0].id.as_str(), planes[0].owner, planes[1].owner), ("one", true, false));
+    assert_eq!((planes[0].id.as_str(), planes[0].lead, planes[1].lead), ("one", true, false));
     assert_eq!(planes[0].faults, ["odd"]);
     assert_eq!(planes[0].load.as_ref().unwrap().queued, 7);
     assert_eq!(planes[1].acked, spare.version);

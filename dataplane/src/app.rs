@@ -1,7 +1,6 @@
 //! Wires the data plane together and takes it down again.
 
 use std::{
-    fs::{self, File, TryLockError},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -14,9 +13,15 @@ use proto::v1;
 use sched::Fleet;
 use tape::Recorder;
 use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Parser, Snapshot, file, follow::Follower, keep::Keeper},
+    config::{
+        Parser, Snapshot, file,
+        follow::Follower,
+        identity::{Identity, IdentityError},
+        keep::Keeper,
+    },
     dispatch::Dispatch,
     limits,
     serve::{self, CUT_WITHIN, Limits, Phase, Secure, Shared, admin},
@@ -26,6 +31,9 @@ pub use crate::serve::{TlsError, TlsFiles};
 
 /// As `Settings::doubt_after`: longer than a control plane needs to start and to look at every server.
 const DOUBT_AFTER: Duration = Duration::from_secs(15);
+
+/// The control plane is told within this time that it ends.
+const BYE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The end of the tape has this long to reach the disk.
 const TAPE_WITHIN: Duration = Duration::from_secs(10);
@@ -126,17 +134,9 @@ pub enum StartError {
     /// Neither given.
     #[error("nothing to serve: give --control URL or --snapshot FILE")]
     NoSource,
-    /// The state directory cannot be used.
-    #[error("the state directory {path} cannot be used: {source}")]
-    State {
-        /// Which.
-        path: PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
-    /// Another one is here.
-    #[error("another data plane runs on {0}: give this one a --state-dir of its own")]
-    Locked(PathBuf),
+    /// The state directory cannot be used, or another one is there.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The snapshot given by hand cannot be used.
     #[error("{0}")]
     Snapshot(String),
@@ -174,7 +174,9 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
     grace: Duration,
-    _lock: File,
+    follower: Option<JoinHandle<()>>,
+    over: CancellationToken,
+    _identity: Arc<Identity>,
 }
 
 impl Running {
@@ -211,6 +213,13 @@ impl Running {
         for task in self.tasks {
             task.abort();
         }
+        // Nothing runs any more: the control plane may know.
+        self.over.cancel();
+        if let Some(follower) = self.follower
+            && tokio::time::timeout(BYE_WITHIN, follower).await.is_err()
+        {
+            tracing::warn!("the control plane was not told of the end");
+        }
         let Some(tape) = self.shared.dispatch.untape() else { return };
         match tokio::time::timeout(TAPE_WITHIN, tokio::task::spawn_blocking(|| tape.close())).await {
             Ok(Ok(Ok(()))) => {}
@@ -233,9 +242,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let secure = settings.tls.clone().map(Secure::new).transpose()?;
     limits::raise_files();
     let folder = settings.state_dir.join("data");
-    let lock = lock(&folder)?;
+    let identity = Arc::new(Identity::claim(&folder)?);
     let alone = settings.control.is_none();
     let mut parser = Parser::new(settings.queue_max, alone);
+    parser.plane.clone_from(&identity.plane);
     let kept = folder.join("snapshot.json");
     let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
     let dispatch = dispatch(&settings, &snapshot)?;
@@ -249,8 +259,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         piece_wait: settings.piece_wait,
     };
     let grace = settings.grace;
-    let incarnation = format!("{:016x}", random());
-    let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), bounds, incarnation[..8].to_owned()));
+    let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), bounds, identity.process[..8].to_owned()));
     let (stop, stopped) = watch::channel(Phase::Serving);
     let threads = match settings.threads {
         0 => thread::available_parallelism().map_or(2, usize::from).min(8),
@@ -262,18 +271,50 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let admin =
         admin::start(settings.admin, shared.clone(), stopped.clone()).await.map_err(bind(settings.admin))?;
     let (ready, is_ready) = watch::channel(current.is_some());
-    let mut tasks = vec![tokio::spawn(async move { dispatch.tick().await })];
-    if let Some(control) = settings.control {
-        let hello = hello(plane_id(&folder)?, incarnation, (listen, admin));
-        let (trust, doubt_after) = (settings.trust_control, settings.doubt_after);
-        let lost = Some(tokio::time::Instant::now());
-        let (shared, keeper) = (shared.clone(), Keeper::new(kept));
-        let follower =
-            Follower { control, shared, parser, keeper, hello, trust, current, ready, doubt_after, lost };
-        tasks.push(tokio::spawn(follower.run(stopped)));
-    }
-    tracing::info!(%listen, %admin, "data plane serves");
-    Ok(Running { listen, admin, stop, ready: is_ready, threads, tasks, shared, grace, _lock: lock })
+    let tasks = vec![tokio::spawn(async move { dispatch.tick().await })];
+    let over = CancellationToken::new();
+    let hello = hello(&identity, (listen, admin));
+    let follower = follow(&settings, parser, (kept, current), (hello, shared.clone()), (ready, over.clone()));
+    let (plane, incarnation) = (&identity.plane, identity.incarnation);
+    tracing::info!(%listen, %admin, plane, incarnation, "data plane serves");
+    let _identity = identity;
+    Ok(Running {
+        listen,
+        admin,
+        stop,
+        ready: is_ready,
+        threads,
+        tasks,
+        shared,
+        grace,
+        follower,
+        over,
+        _identity,
+    })
+}
+
+/// Follows the control plane, where there is one.
+fn follow(
+    settings: &Settings,
+    parser: Parser,
+    (kept, current): (PathBuf, Option<v1::Snapshot>),
+    (hello, shared): (v1::Hello, Arc<Shared>),
+    (ready, over): (watch::Sender<bool>, CancellationToken),
+) -> Option<JoinHandle<()>> {
+    let follower = Follower {
+        control: settings.control.clone()?,
+        shared,
+        parser,
+        keeper: Keeper::new(kept),
+        hello,
+        trust: settings.trust_control,
+        current,
+        ready,
+        doubt_after: settings.doubt_after,
+        lost: Some(tokio::time::Instant::now()),
+        gap: false,
+    };
+    Some(tokio::spawn(follower.run(over)))
 }
 
 /// The core, with a tape where one is wanted.
@@ -286,15 +327,16 @@ fn dispatch(settings: &Settings, snapshot: &Snapshot) -> Result<Arc<Dispatch>, S
     Ok(Dispatch::taped(seed, fleet, Some(tape)))
 }
 
-fn hello(plane_id: String, incarnation: String, (listen, admin): (SocketAddr, SocketAddr)) -> v1::Hello {
+fn hello(identity: &Identity, (listen, admin): (SocketAddr, SocketAddr)) -> v1::Hello {
     v1::Hello {
-        plane_id,
-        incarnation,
-        join: String::new(),
-        have: None,
+        plane_id: identity.plane.clone(),
+        incarnation: identity.incarnation,
+        process: identity.process.clone(),
+        locked: true,
         serves: listen.to_string(),
         admin: admin.to_string(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..v1::Hello::default()
     }
 }
 
@@ -324,30 +366,6 @@ fn first_snapshot(
         }
         Err(fault) => Err(StartError::Snapshot(fault)),
     }
-}
-
-fn lock(folder: &Path) -> Result<File, StartError> {
-    let state = |source| StartError::State { path: folder.to_path_buf(), source };
-    fs::create_dir_all(folder).map_err(state)?;
-    let file = File::create(folder.join("lock")).map_err(state)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::Locked(folder.to_path_buf())),
-        Err(TryLockError::Error(source)) => Err(state(source)),
-    }
-}
-
-/// The durable identity of this data plane, drawn at its first start.
-fn plane_id(folder: &Path) -> Result<String, StartError> {
-    let path = folder.join("plane-id");
-    if let Ok(id) = fs::read_to_string(&path)
-        && !id.trim().is_empty()
-    {
-        return Ok(id.trim().to_owned());
-    }
-    let id = format!("{:016x}", random());
-    fs::write(&path, &id).map_err(|source| StartError::State { path, source })?;
-    Ok(id)
 }
 
 fn random() -> u64 {

@@ -7,13 +7,17 @@ use wire::Dialect;
 
 use crate::{provider::Base, route::Table};
 
+mod backoff;
 pub mod file;
 pub mod follow;
+pub mod identity;
 pub mod keep;
 pub mod parse;
+mod planes;
 mod tuning;
 
 pub use parse::Parser;
+pub use planes::{Lead, Plane, Planes};
 
 /// Numbers a snapshot: compared within a lineage by (epoch, seq), which only ever grows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,6 +165,10 @@ pub struct Snapshot {
     pub places: BTreeMap<BackendId, usize>,
     /// What prompts are hashed with: of this installation alone.
     pub salt: u64,
+    /// The data planes and who leads.
+    pub planes: Planes,
+    /// This data plane is to take no new work.
+    pub draining: bool,
 }
 
 impl Snapshot {
@@ -176,6 +184,8 @@ impl Snapshot {
             routing: 0,
             places: BTreeMap::new(),
             salt: 0,
+            planes: Planes::default(),
+            draining: false,
         }
     }
 

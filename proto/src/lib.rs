@@ -1,8 +1,10 @@
 //! The wire contract of the product: generated types, the descriptor, and the JSON and YAML form of both.
 
+mod delta;
 mod form;
 mod time;
 
+pub use delta::{DeltaFault, apply};
 pub use form::{
     FieldFault, FormError, from_json, from_value, from_yaml, to_json, to_json_value, to_yaml, value_of_json,
     value_of_yaml,

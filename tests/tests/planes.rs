@@ -211,7 +211,7 @@ async fn the_control_plane_dies_and_comes_back() {
     planes.add("one", &m).await;
     planes.serves("m").await;
     let before = planes.plane("an ack", |plane| plane.connected && plane.acked.is_some()).await;
-    assert!(before.owner);
+    assert!(before.lead);
     let load = Load::start(&planes.url);
     load.more(20).await;
     planes.kill_control();
@@ -305,7 +305,7 @@ async fn a_second_data_plane_is_a_spare() {
     planes.serves("m").await;
     assert_eq!(planes.ask("m").await, 503);
     assert_eq!(chat(&rig::client(), &owner, "m").await, 200);
-    let spare = planes.plane("a spare", |plane| plane.connected && !plane.owner).await;
+    let spare = planes.plane("a spare", |plane| plane.connected && !plane.lead).await;
     assert!(planes.url.ends_with(&spare.serves));
     assert_eq!(m.stats().finished, 1);
     drop(first);

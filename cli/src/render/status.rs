@@ -56,37 +56,54 @@ fn backends(list: &[Backend], data_planes: &[DataPlane]) -> String {
     table(&headings, list.iter().map(row).collect())
 }
 
-fn planes(list: &[DataPlane], now_ms: u64) -> String {
+/// Data planes, a line each.
+pub fn planes(list: &[DataPlane], now_ms: u64) -> String {
     if list.is_empty() {
         return "no data plane follows: nothing is served; start one with llmb-data\n".to_owned();
     }
     let row = |plane: &DataPlane| {
-        let state = match (plane.connected, plane.owner) {
-            (true, true) => "serving".to_owned(),
-            (true, false) => "spare, serves nothing".to_owned(),
-            (false, _) => format!("gone for {}", ago(plane.seen_at_ms, now_ms)),
-        };
         vec![
             plane.id.clone(),
-            state,
+            state(plane, now_ms),
             plane.serves.clone(),
             plane.load.as_ref().map_or(0, |load| load.queued).to_string(),
             version(plane.acked.as_ref()),
+            plane.lag.to_string(),
+            ago(plane.seen_at_ms, now_ms),
             plane.faults.join("; "),
         ]
     };
-    table(&["DATA PLANE", "STATE", "SERVES", "QUEUED", "SNAPSHOT", "FAULTS"], list.iter().map(row).collect())
+    let headings = ["DATA PLANE", "STATE", "SERVES", "QUEUED", "SNAPSHOT", "LAG", "SEEN", "FAULTS"];
+    table(&headings, list.iter().map(row).collect())
+}
+
+/// How a data plane stands, in words.
+pub fn state(plane: &DataPlane, now_ms: u64) -> String {
+    let mut words = vec![match (plane.connected, plane.lead) {
+        (true, true) => "serving, lead".to_owned(),
+        (true, false) => "spare, serves nothing".to_owned(),
+        (false, true) => format!("lead, gone for {}", ago(plane.seen_at_ms, now_ms)),
+        (false, false) => format!("gone for {}", ago(plane.seen_at_ms, now_ms)),
+    }];
+    let also = [
+        (plane.draining, "drains"),
+        (plane.dead, "dead"),
+        (plane.connected && !plane.registered, "not registered yet"),
+    ];
+    words.extend(also.iter().filter(|(is, _)| *is).map(|(_, word)| (*word).to_owned()));
+    words.join(", ")
 }
 
 /// A version in short: the first 8 digits of the lineage, epoch and sequence number.
-fn version(version: Option<&Version>) -> String {
+pub fn version(version: Option<&Version>) -> String {
     version.map_or("none".to_owned(), |version| {
         let lineage: String = version.lineage.chars().take(8).collect();
         format!("{lineage}/{}.{}", version.epoch, version.seq)
     })
 }
 
-fn ago(then_ms: u64, now_ms: u64) -> String {
+/// How long ago, in short.
+pub fn ago(then_ms: u64, now_ms: u64) -> String {
     let seconds = now_ms.saturating_sub(then_ms) / 1_000;
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -165,14 +165,22 @@ fn the_state_of_all() {
     let load = Load { queued: 3, backends: vec![busy] };
     let serving = DataPlane {
         id: "plane-1".to_owned(),
-        owner: true,
+        lead: true,
+        registered: true,
+        seen_at_ms: 60_000,
         connected: true,
         acked: Some(version.clone()),
         load: Some(load),
         serves: "127.0.0.1:8800".to_owned(),
         ..DataPlane::default()
     };
-    let gone = DataPlane { id: "plane-0".to_owned(), seen_at_ms: 1_000, ..DataPlane::default() };
+    let gone = DataPlane {
+        id: "plane-0".to_owned(),
+        seen_at_ms: 1_000,
+        dead: true,
+        lag: 14,
+        ..DataPlane::default()
+    };
     let response = StatusResponse {
         software_version: "0.1.0".to_owned(),
         version: Some(version),
@@ -180,6 +188,7 @@ fn the_state_of_all() {
         backends: vec![lab(), ollama()],
         data_planes: vec![gone, serving],
         plan_faults: vec!["route fast: no target".to_owned()],
+        term: 5,
     };
     let expect = "\
 control plane 0.1.0, revision 7, snapshot 01234567/2.14
@@ -189,9 +198,9 @@ BACKEND  KIND    STATE      IN FLIGHT  SLOTS        MODELS  REASON
 lab      vllm    unhealthy  0          4            1       probes: connection refused
 ollama   ollama  healthy    1          1 (assumed)  2       data plane: rests 4 s after failed connections
 
-DATA PLANE  STATE          SERVES          QUEUED  SNAPSHOT       FAULTS
-plane-0     gone for 60 s                  0       none
-plane-1     serving        127.0.0.1:8800  3       01234567/2.14
+DATA PLANE  STATE                SERVES          QUEUED  SNAPSHOT       LAG  SEEN  FAULTS
+plane-0     gone for 60 s, dead                  0       none           14   60 s
+plane-1     serving, lead        127.0.0.1:8800  3       01234567/2.14  0    1 s
 ";
     assert_eq!(status(&response, 61_000), expect);
 }

@@ -3,6 +3,7 @@
 use tonic::{Code, Status};
 
 use crate::{
+    fleet::Denial,
     model::{Fault, Refusal},
     store::StoreFault,
 };
@@ -31,6 +32,17 @@ pub fn refused(refusal: &Refusal) -> Status {
 pub fn unmade(fault: StoreFault) -> Status {
     match fault {
         StoreFault::Refused(refusal) => refused(&refusal),
+        StoreFault::Denied(denial) => {
+            let code = match &denial {
+                Denial::Missing(_) => Code::NotFound,
+                Denial::Other { .. } | Denial::Stale { .. } => Code::Aborted,
+                Denial::Full => Code::ResourceExhausted,
+                Denial::Dead { .. } | Denial::Twice { .. } | Denial::Unlocked { .. } => {
+                    Code::FailedPrecondition
+                }
+            };
+            Status::new(code, bounded(denial.to_string()))
+        }
         StoreFault::Down(_) | StoreFault::Unknown => Status::unavailable(bounded(fault.to_string())),
     }
 }

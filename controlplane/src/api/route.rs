@@ -12,12 +12,12 @@ use crate::model::{Change, Desired, Refusal, parse, render};
 /// One route by name.
 pub fn find(desired: &Desired, name: &str) -> Result<v1::Route, Status> {
     let missing = || Refusal::Missing { what: "route", name: name.chars().take(128).collect() };
-    desired.routes.get(name).map(render::route).ok_or_else(|| refused(&missing()))
+    desired.routes.get(name).map(|record| render::route(record)).ok_or_else(|| refused(&missing()))
 }
 
 /// All routes in the order in which they are tried.
 pub fn list(desired: &Desired) -> v1::ListRoutesResponse {
-    let routes = desired.routes_in_order().into_iter().map(render::route).collect();
+    let routes = desired.routes_in_order().into_iter().map(|record| render::route(record)).collect();
     v1::ListRoutesResponse { routes, revision: desired.revision }
 }
 

@@ -1,6 +1,9 @@
 //! Changes of the configuration: compare-and-set, references and bounds, without any I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     BACKENDS_MAX, Backend, Config, Desired, Fault, Matcher, Name, ROUTES_MAX, Record, Refusal, Route,
@@ -88,7 +91,7 @@ impl Resource for Route {
     }
 }
 
-type Records<T> = BTreeMap<Name, Record<T>>;
+type Records<T> = BTreeMap<Name, Arc<Record<T>>>;
 
 pub(super) fn make(desired: &mut Desired, change: &Change) -> Result<Written, Refusal> {
     let mut next = desired.clone();
@@ -193,7 +196,7 @@ fn create<T: Resource>(
     if let Some(there) = records.get(&name) {
         return Err(Refusal::Exists { what: T::WHAT, name, revision: there.revision });
     }
-    records.insert(name.clone(), Record { revision, value: value.clone() });
+    records.insert(name.clone(), Arc::new(Record { revision, value: value.clone() }));
     Ok((name, Outcome::Created))
 }
 
@@ -207,7 +210,7 @@ fn update<T: Resource>(
     if found(records, name.as_str(), expected)?.value == *value {
         return Ok((name, Outcome::Unchanged));
     }
-    records.insert(name.clone(), Record { revision, value: value.clone() });
+    records.insert(name.clone(), Arc::new(Record { revision, value: value.clone() }));
     Ok((name, Outcome::Updated))
 }
 

@@ -1,6 +1,6 @@
 //! The configuration: every resource with the revision at which it last changed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Backend, Change, Matcher, Name, Refusal, Route, Scheduling, Written, change};
 
@@ -13,15 +13,15 @@ pub struct Record<T> {
     pub value: T,
 }
 
-/// The whole configuration at one revision.
+/// The whole configuration at one revision. A clone shares its records.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
     /// Counts the changes; 0: none yet.
     pub revision: u64,
     /// By name.
-    pub backends: BTreeMap<Name, Record<Backend>>,
+    pub backends: BTreeMap<Name, Arc<Record<Backend>>>,
     /// By name.
-    pub routes: BTreeMap<Name, Record<Route>>,
+    pub routes: BTreeMap<Name, Arc<Record<Route>>>,
     /// At revision 0 nothing of it was ever set.
     pub scheduling: Record<Scheduling>,
 }
@@ -37,8 +37,8 @@ impl Desired {
 
     /// The routes in the order in which they are tried: exact ones by name, then patterns by falling precedence.
     #[must_use]
-    pub fn routes_in_order(&self) -> Vec<&Record<Route>> {
-        let mut routes: Vec<&Record<Route>> = self.routes.values().collect();
+    pub fn routes_in_order(&self) -> Vec<&Arc<Record<Route>>> {
+        let mut routes: Vec<&Arc<Record<Route>>> = self.routes.values().collect();
         routes.sort_by_key(|record| match record.value.matcher {
             Matcher::Exact(_) => (false, 0, record.value.name.clone()),
             Matcher::Pattern(_) => (true, -record.value.precedence, record.value.name.clone()),

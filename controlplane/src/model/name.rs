@@ -1,6 +1,6 @@
 //! Names of backends and routes.
 
-use std::{borrow::Borrow, fmt};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,10 @@ pub const NAME_CHARS_MAX: usize = 63;
 pub const RULE: &str =
     "1 to 63 characters of a-z, 0-9, '-' and '.', starting and ending with a letter or digit";
 
-/// A checked name: 1 to 63 characters of a-z, 0-9, '-' and '.', starting and ending with a letter or digit.
+/// A checked name, cheap to clone: 1 to 63 characters of a-z, 0-9, '-' and '.', starting and ending with a letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 /// The text is no name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ impl Name {
         let bytes = text.as_bytes();
         let all = bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
         if bytes.len() <= NAME_CHARS_MAX && all && edge(bytes.first()) && edge(bytes.last()) {
-            return Ok(Name(text.to_owned()));
+            return Ok(Name(Arc::from(text)));
         }
         Err(NameFault(text.chars().take(2 * NAME_CHARS_MAX).collect()))
     }
@@ -53,7 +53,7 @@ impl TryFrom<String> for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> String {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 

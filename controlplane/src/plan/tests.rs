@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{check::check, *};
+use super::*;
 use crate::model::{Change, Deadlines, Matcher, Target};
 
 fn backend(name: &str, url: &str) -> Backend {
@@ -48,6 +48,15 @@ fn desired() -> Desired {
         }))
         .unwrap();
     desired
+}
+
+fn plan(desired: &Desired, seen: &Seen) -> Picture {
+    Planner::default().plan(&Arc::new(desired.clone()), seen)
+}
+
+/// As if nothing had been checked before.
+fn check(picture: &Picture) -> Vec<String> {
+    super::check::check(picture, &Picture::default())
 }
 
 #[test]
@@ -113,22 +122,55 @@ fn the_check_bites() {
         check(&bad).join("; ")
     };
     assert_eq!(fault(&|_| {}), "");
-    assert!(fault(&|p| p.backends[0].slots = 0).contains("backend a has 0 slots"));
-    assert!(fault(&|p| p.backends[0].slots = 5000).contains("5000 slots"));
-    assert!(fault(&|p| p.backends[1].name = p.backends[0].name.clone()).contains("backend a is there twice"));
+    assert!(fault(&|p| Arc::make_mut(&mut p.backends[0]).slots = 0).contains("backend a has 0 slots"));
+    assert!(fault(&|p| Arc::make_mut(&mut p.backends[0]).slots = 5000).contains("5000 slots"));
+    assert!(fault(&|p| p.backends[1] = p.backends[0].clone()).contains("backend a is there twice"));
     assert!(fault(&|p| p.routes.push(p.routes[0].clone())).contains("route r is there twice"));
     assert!(fault(&|p| p.backends.clear()).contains("route r: backend a does not exist"));
-    assert!(fault(&|p| p.routes[0].value.targets.clear()).contains("0 targets"));
+    assert!(fault(&|p| Arc::make_mut(&mut p.routes[0]).value.targets.clear()).contains("0 targets"));
     assert!(
-        fault(&|p| p.routes[0].value.matcher = Matcher::Pattern("(".to_owned()))
+        fault(&|p| Arc::make_mut(&mut p.routes[0]).value.matcher = Matcher::Pattern("(".to_owned()))
             .contains("route r: the pattern")
     );
-    assert!(fault(&|p| p.routes[0].value.targets[0].model = "$7".to_owned()).contains("${7}"));
-    assert!(fault(&|p| p.routes[0].value.matcher = Matcher::Exact(String::new())).contains("empty name"));
-    assert!(fault(&|p| p.routes[0].value.targets[0].weight = Some(0)).contains("every weight is 0"));
-    assert!(fault(&|p| p.routes[0].value.targets[0].weight = Some(1001)).contains("a weight of 1001"));
+    assert!(
+        fault(&|p| Arc::make_mut(&mut p.routes[0]).value.targets[0].model = "$7".to_owned()).contains("${7}")
+    );
+    assert!(
+        fault(&|p| Arc::make_mut(&mut p.routes[0]).value.matcher = Matcher::Exact(String::new()))
+            .contains("empty name")
+    );
+    assert!(
+        fault(&|p| Arc::make_mut(&mut p.routes[0]).value.targets[0].weight = Some(0))
+            .contains("every weight is 0")
+    );
+    assert!(
+        fault(&|p| Arc::make_mut(&mut p.routes[0]).value.targets[0].weight = Some(1001))
+            .contains("a weight of 1001")
+    );
     let twins = vec![Model::default(), Model::default()];
-    assert!(fault(&|p| p.backends[0].models = twins.clone()).contains("not in order"));
+    assert!(fault(&|p| Arc::make_mut(&mut p.backends[0]).models = twins.clone()).contains("not in order"));
+}
+
+#[test]
+fn what_did_not_change_is_shared_and_checked_once() {
+    let mut desired = desired();
+    let mut planner = Planner::default();
+    let look = |kind| Arc::new(seen(Some(kind), 0));
+    let mut all: Seen = ["a", "b"].map(|name| (Name::new(name).unwrap(), look(Kind::Vllm))).into();
+    let first = planner.plan(&Arc::new(desired.clone()), &all);
+    all.insert(Name::new("a").unwrap(), look(Kind::Vllm));
+    all.insert(Name::new("b").unwrap(), look(Kind::Ollama));
+    desired.make(&Change::Drain("a".to_owned(), false, 0)).unwrap();
+    let second = planner.plan(&Arc::new(desired.clone()), &all);
+    let shared = |at: usize| Arc::ptr_eq(&first.backends[at], &second.backends[at]);
+    assert_eq!((shared(0), shared(1)), (true, false), "seen anew, the same; another kind");
+    assert_eq!(second, plan(&desired, &all));
+    let mut bad = first.clone();
+    Arc::make_mut(&mut bad.backends[0]).slots = 0;
+    assert_eq!(super::check::check(&bad, &first).len(), 1);
+    assert_eq!(super::check::check(&bad, &bad).len(), 0, "it was looked at before");
+    bad.backends.remove(0);
+    assert_eq!(super::check::check(&bad, &first), ["route r: backend a does not exist"]);
 }
 
 #[test]

@@ -124,6 +124,7 @@ struct One {
 impl One {
     async fn run(mut self) {
         let ends = self.ends.clone();
+        let mut first = true;
         loop {
             let began = Instant::now();
             tokio::select! {
@@ -132,7 +133,7 @@ impl One {
             }
             tokio::select! {
                 () = ends.cancelled() => return,
-                () = sleep(pause(self.interval, began.elapsed())) => {}
+                () = sleep(pause(self.interval, began.elapsed(), std::mem::take(&mut first))) => {}
             }
         }
     }
@@ -214,10 +215,12 @@ impl One {
 }
 
 /// Until the next look, after one that took so long. Counted from start to start: who comes back while a look waits in
-/// vain is seen within an interval all the same.
-fn pause(interval: Duration, took: Duration) -> Duration {
+/// vain is seen within an interval all the same. The pause after the `first` look may be of any length: backends that were
+/// added together are not looked at together for ever.
+fn pause(interval: Duration, took: Duration, first: bool) -> Duration {
     let chance = getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX));
-    interval.mul_f64(1.0 - JITTER * chance).saturating_sub(took).max(interval.mul_f64(REST))
+    let jitter = if first { 1.0 } else { JITTER };
+    interval.mul_f64(1.0 - jitter * chance).saturating_sub(took).max(interval.mul_f64(REST))
 }
 
 /// Milliseconds since the Unix epoch.
@@ -236,9 +239,12 @@ mod tests {
         for (took, at_least, at_most) in [(0, 900, 1000), (400, 500, 600), (950, 100, 100), (7000, 100, 100)]
         {
             for _ in 0..50 {
-                let pause = pause(ms(1000), ms(took));
+                let pause = pause(ms(1000), ms(took), false);
                 assert!((ms(at_least)..=ms(at_most)).contains(&pause), "{pause:?} after {took} ms");
             }
         }
+        let firsts: Vec<_> = (0..200).map(|_| pause(ms(1000), ms(0), true)).collect();
+        assert!(firsts.iter().all(|first| (ms(100)..=ms(1000)).contains(first)), "{firsts:?}");
+        assert!(firsts.iter().any(|first| *first < ms(400)) && firsts.iter().any(|first| *first > ms(700)));
     }
 }

@@ -1,94 +1,124 @@
 //! The follow service: one bidirectional stream for each data plane.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use proto::v1::{self, FollowDown, FollowUp, follow_server::Follow, follow_up};
-use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+use futures_util::stream::unfold;
+use proto::v1::{self, FollowDown, FollowUp, follow_server::Follow, follow_up::Message};
+use tokio::time::{Instant, sleep_until};
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Joined, Publisher};
+use super::{Joined, Publisher, State, enrol::Enrol};
 use crate::{
-    fleet::{BackendLoad, FAULTS_MAX, Hello, LOADS_MAX, Load, Version},
+    fleet::{BackendLoad, FAULTS_MAX, Hello, LOADS_MAX, Load, Plane, Version},
     model::name::NAME_CHARS_MAX,
     probe::watch::unix_ms,
-    store::Store,
 };
 
 /// A data plane says Hello within this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Texts of a data plane have at most this many characters.
 const TEXT_CHARS_MAX: usize = 400;
+/// From one that begins to follow to the next: 250 a second, so that a fleet that comes back at once is met evenly.
+const JOIN_EVERY: Duration = Duration::from_millis(4);
+/// One that would have to wait longer comes again later.
+const JOIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Serves data planes.
 pub struct FollowService {
     publisher: Arc<Publisher>,
-    store: Arc<Store>,
+    enrol: Enrol,
+    /// When the next may begin to follow.
+    next: Mutex<Instant>,
 }
 
 impl FollowService {
     /// The service on what is published.
     #[must_use]
-    pub fn new(publisher: Arc<Publisher>, store: Arc<Store>) -> Self {
-        FollowService { publisher, store }
+    pub fn new(publisher: Arc<Publisher>, enrol: Enrol) -> Self {
+        FollowService { publisher, enrol, next: Mutex::new(Instant::now()) }
     }
 }
 
-/// Makes who should hold the slots durable, then tells it. Does nothing while the store takes no writes.
-pub async fn appoint(publisher: &Publisher, store: &Store) {
-    let Some(successor) = publisher.successor() else { return };
-    match store.set_owner(successor.clone()).await {
-        Ok(()) => publisher.set_owner(&successor),
-        Err(fault) => tracing::warn!(%fault, plane = successor, "cannot note who holds the slots"),
-    }
-}
+type Down = Pin<Box<dyn Stream<Item = Result<FollowDown, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Follow for FollowService {
-    type FollowStream = Pin<Box<dyn Stream<Item = Result<FollowDown, Status>> + Send>>;
+    type FollowStream = Down;
 
-    async fn follow(
-        &self,
-        request: Request<Streaming<FollowUp>>,
-    ) -> Result<Response<Self::FollowStream>, Status> {
+    async fn follow(&self, request: Request<Streaming<FollowUp>>) -> Result<Response<Down>, Status> {
         let mut up = request.into_inner();
         let first = tokio::time::timeout(HELLO_WITHIN, up.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Hello came in time"))??;
-        let Some(follow_up::Message::Hello(hello)) = first.and_then(|first| first.message) else {
+        let Some(Message::Hello(said)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
-        let id = hello.plane_id.clone();
-        let plain = |c: char| c.is_ascii_graphic();
-        if id.is_empty() || id.len() > NAME_CHARS_MAX || !id.chars().all(plain) {
-            return Err(Status::invalid_argument("hello.plane_id: 1 to 63 visible ASCII characters"));
-        }
-        let [incarnation, serves, admin] =
-            [&hello.incarnation, &hello.serves, &hello.admin].map(|text| cut(text));
-        let said = Hello { incarnation: &incarnation, serves: &serves, admin: &admin };
-        let Joined { stream, down, ended } = self.publisher.join(&id, said)?;
-        tracing::info!(plane = id, stream, "a data plane follows");
-        self.ahead(&id, stream, hello.have);
-        appoint(&self.publisher, &self.store).await;
+        let hello = hello(&said)?;
+        self.turn().await?;
+        let denied = |denial: crate::fleet::Denial| Status::failed_precondition(denial.to_string());
+        self.enrol.hello(&hello).await.map_err(denied)?;
+        let (id, incarnation) = (hello.plane.clone(), hello.incarnation);
+        let joined = self.publisher.join(hello)?;
+        let (stream, ended) = (joined.stream, joined.ended.clone());
+        tracing::info!(plane = id, incarnation, stream, "a data plane follows");
+        self.ahead(&id, stream, said.have);
+        self.enrol.appoint().await;
         self.publisher.greet(stream);
-        let publisher = Arc::clone(&self.publisher);
+        let (publisher, enrol) = (Arc::clone(&self.publisher), self.enrol.clone());
         tokio::spawn(async move {
+            let mut said_bye = false;
             loop {
                 let message = tokio::select! {
                     () = ended.cancelled() => break,
                     message = up.next() => message,
                 };
-                let Some(Ok(message)) = message else { break };
-                if !note(&publisher, &id, stream, message) {
-                    break;
+                let Some(Ok(FollowUp { message: Some(message) })) = message else { break };
+                match message {
+                    Message::Bye(_) => {
+                        said_bye = true;
+                        break;
+                    }
+                    Message::Dead(dead) => {
+                        enrol.dead(&cut(&dead.plane_id), dead.incarnation, &cut(&dead.reason)).await
+                    }
+                    message => {
+                        if !note(&publisher, &id, stream, message) {
+                            break;
+                        }
+                    }
                 }
             }
             publisher.leave(&id, stream);
             tracing::info!(plane = id, stream, "a data plane is gone");
+            if said_bye {
+                enrol.dead(&id, incarnation, "its own word").await;
+            }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(down))))
+        Ok(Response::new(down(Arc::clone(&self.publisher), joined)))
     }
 }
 
 impl FollowService {
+    /// Waits until one more may begin to follow.
+    async fn turn(&self) -> Result<(), Status> {
+        let now = Instant::now();
+        let turn = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = now.max(*next);
+            if turn - now > JOIN_WITHIN {
+                return Err(Status::unavailable("too many data planes come at once: come again"));
+            }
+            *next = turn + JOIN_EVERY;
+            turn
+        };
+        sleep_until(turn).await;
+        Ok(())
+    }
+
     /// A data plane that is ahead of this store shows that the store is an old copy.
     fn ahead(&self, id: &str, stream: u64, have: Option<v1::Version>) {
         let Some(have) = have else { return };
@@ -111,26 +141,68 @@ impl FollowService {
     }
 }
 
+/// What a follower is sent, as fast as it takes it.
+fn down(publisher: Arc<Publisher>, joined: Joined) -> Down {
+    let news = publisher.news.subscribe();
+    Box::pin(unfold(Some((publisher, joined, news)), |place| async move {
+        let (publisher, joined, mut news) = place?;
+        loop {
+            news.mark_unchanged();
+            match publisher.next(joined.stream) {
+                Some(Some(message)) => return Some((Ok(message), Some((publisher, joined, news)))),
+                Some(None) => {}
+                None if publisher.closed() => return None,
+                None => {
+                    let why = "another stream of the same data plane took over, or it may not follow";
+                    return Some((Err(Status::aborted(why)), None));
+                }
+            }
+            tokio::select! {
+                changed = news.changed() => changed.ok()?,
+                () = joined.ended.cancelled() => {}
+            }
+        }
+    }))
+}
+
+fn hello(said: &v1::Hello) -> Result<Hello, Status> {
+    let plain = |c: char| c.is_ascii_graphic();
+    let id = &said.plane_id;
+    if id.is_empty() || id.len() > NAME_CHARS_MAX || !id.chars().all(plain) {
+        return Err(Status::invalid_argument("hello.plane_id: 1 to 63 visible ASCII characters"));
+    }
+    if said.incarnation == 0 {
+        return Err(Status::invalid_argument("hello.incarnation: 0 is not allowed: at least 1"));
+    }
+    Ok(Hello {
+        plane: id.clone(),
+        incarnation: said.incarnation,
+        process: cut(&said.process),
+        serves: cut(&said.serves),
+        admin: cut(&said.admin),
+        peer: cut(&said.peer),
+        software: cut(&said.software_version),
+        locked: said.locked,
+        term: said.term,
+        permits: said.permits,
+    })
+}
+
 /// False when the stream has been replaced.
-fn note(publisher: &Publisher, id: &str, stream: u64, message: FollowUp) -> bool {
+fn note(publisher: &Publisher, id: &str, stream: u64, message: Message) -> bool {
     let mut state = publisher.state();
-    let Some(plane) = state.fleet.heard(publisher.now(), unix_ms(), id, stream) else { return false };
-    match message.message {
-        Some(follow_up::Message::Ack(ack)) => {
+    let now = publisher.now();
+    let Some(plane) = state.fleet.heard(now, unix_ms(), id, stream) else { return false };
+    match message {
+        Message::Ack(ack) => {
             plane.acked = ack.version.map(version);
             plane.faults.clear();
         }
-        Some(follow_up::Message::Nack(nack)) => {
-            plane.faults = nack.faults.iter().take(FAULTS_MAX).map(|fault| cut(fault)).collect();
-            if plane.faults.is_empty() {
-                plane.faults.push("it refused the snapshot without a reason".to_owned());
-            }
-            tracing::error!(plane = id, faults = ?plane.faults, "a data plane refused a snapshot");
-            if let Some(follower) = state.followers.get_mut(&stream) {
-                follower.at = 0;
-            }
+        Message::Nack(nack) => {
+            refuse(plane, id, &nack);
+            mend(publisher, &mut state, id, stream, &nack);
         }
-        Some(follow_up::Message::Load(load)) => {
+        Message::Load(load) => {
             let one = |backend: &v1::BackendLoad| BackendLoad {
                 name: cut(&backend.name),
                 in_flight: backend.in_flight,
@@ -140,9 +212,34 @@ fn note(publisher: &Publisher, id: &str, stream: u64, message: FollowUp) -> bool
             let backends = load.backends.iter().take(LOADS_MAX).map(one).collect();
             plane.load = Some(Load { queued: load.queued, backends });
         }
-        Some(follow_up::Message::Hello(_)) | None => {}
+        Message::LeadSeen(seen) => {
+            let before = plane.lead_seen.filter(|(term, _)| *term == seen.term).and_then(|(_, since)| since);
+            plane.lead_seen = Some((seen.term, seen.silent.then(|| before.unwrap_or(now))));
+        }
+        Message::Hello(_) | Message::Bye(_) | Message::Dead(_) => {}
     }
     true
+}
+
+fn refuse(plane: &mut Plane, id: &str, nack: &v1::Nack) {
+    plane.faults = nack.faults.iter().take(FAULTS_MAX).map(|fault| cut(fault)).collect();
+    if plane.faults.is_empty() {
+        plane.faults.push("it refused the snapshot without a reason".to_owned());
+    }
+    tracing::error!(plane = id, faults = ?plane.faults, "a data plane refused a snapshot");
+}
+
+/// One that refused a delta gets the whole; that it had to stays to be seen for as long as it follows.
+fn mend(publisher: &Publisher, state: &mut State, id: &str, stream: u64, nack: &v1::Nack) {
+    let refused = nack.version.as_ref().map(|version| version.seq);
+    let whole = state.followers.get(&stream).is_some_and(|follower| Some(follower.whole_at) == refused);
+    if let (Some(seq), false) = (refused, whole)
+        && let Some(plane) = state.fleet.heard(publisher.now(), unix_ms(), id, stream)
+    {
+        plane.mended =
+            format!("it refused delta {seq} and got the whole snapshot: {}", plane.faults.join("; "));
+    }
+    publisher.refused(state, stream, refused);
 }
 
 fn version(version: v1::Version) -> Version {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use proto::v1::{self, FollowDown, follow_down};
+use proto::v1;
 
 use super::Publisher;
 use crate::{
@@ -21,8 +21,7 @@ pub async fn run(sights: Arc<Sights>, publisher: Arc<Publisher>) {
         tick.tick().await;
         let backends = news(&sights.borrow(), &mut told, unix_ms());
         if !backends.is_empty() {
-            let message = follow_down::Message::EngineLoads(v1::EngineLoads { backends });
-            publisher.tell(&FollowDown { message: Some(message) });
+            publisher.tell(v1::EngineLoads { backends });
         }
     }
 }

@@ -1,44 +1,138 @@
-//! Pictures as messages to data planes.
+//! Pictures as messages to data planes: whole, and what differs between two.
 
-use proto::v1::{self, FollowDown, follow_down};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
+use proto::v1;
+
+use super::Shown;
 use crate::{
-    model::{Health, Name, render},
+    fleet::Registry,
+    model::{Name, Record, Route, render},
     plan::{Picture, Planned},
     store::Identity,
 };
+
+/// A delta has at most this many backends and routes, or half of all, where that is more: the whole is smaller then.
+const CHANGED_MAX: usize = 64;
 
 fn version(identity: &Identity, seq: u64) -> Option<v1::Version> {
     Some(v1::Version { lineage: identity.lineage.clone(), epoch: identity.epoch, seq })
 }
 
-/// A whole snapshot.
-pub fn snapshot(identity: &Identity, seq: u64, picture: &Picture, owner: bool) -> FollowDown {
-    let snapshot = v1::Snapshot {
+/// A whole snapshot, as one sees it who does not lead.
+pub fn snapshot(identity: &Identity, seq: u64, shown: &Shown) -> v1::Snapshot {
+    let Shown { picture, lead, planes } = shown;
+    v1::Snapshot {
         version: version(identity, seq),
         revision: picture.revision,
-        owner,
-        backends: picture.backends.iter().map(backend).collect(),
-        routes: picture.routes.iter().map(render::route).collect(),
+        owner: false,
+        backends: picture.backends.iter().map(|planned| backend(planned)).collect(),
+        routes: picture.routes.iter().map(|record| render::route(record)).collect(),
         salt: identity.salt.to_vec(),
-        scheduling: Some(render::scheduling(&picture.scheduling)).filter(|set| set.revision > 0),
-    };
-    FollowDown { message: Some(follow_down::Message::Snapshot(snapshot)) }
+        scheduling: scheduling(picture),
+        lead: lead.clone(),
+        planes: planes.values().cloned().collect(),
+    }
 }
 
-/// A change of health alone.
-pub fn health(identity: &Identity, base: u64, seq: u64, flips: &[(&Name, Health, &str)]) -> FollowDown {
-    let one = |(name, health, reason): &(&Name, Health, &str)| v1::BackendHealth {
-        name: name.to_string(),
-        health: render::health(*health) as i32,
-        reason: (*reason).to_owned(),
-    };
-    let change = v1::HealthChange {
+/// What leads from one to the next, `base` to `base + 1`; `None`: too much of it differs.
+pub fn delta(identity: &Identity, base: u64, was: &Shown, is: &Shown) -> Option<v1::Delta> {
+    let mut delta = v1::Delta {
         base: version(identity, base),
-        version: version(identity, seq),
-        backends: flips.iter().map(one).collect(),
+        version: version(identity, base + 1),
+        revision: is.picture.revision,
+        ..v1::Delta::default()
     };
-    FollowDown { message: Some(follow_down::Message::Health(change)) }
+    backends(&was.picture, &is.picture, &mut delta);
+    if was.picture.routes != is.picture.routes {
+        routes(&was.picture, &is.picture, &mut delta);
+    }
+    if was.picture.scheduling != is.picture.scheduling {
+        delta.scheduling = scheduling(&is.picture);
+    }
+    if was.lead != is.lead {
+        delta.lead.clone_from(&is.lead);
+    }
+    let changed = |(id, plane): &(&String, &v1::Registered)| was.planes.get(*id) != Some(*plane);
+    delta.planes = is.planes.iter().filter(changed).map(|(_, plane)| plane.clone()).collect();
+    delta.planes_gone = was.planes.keys().filter(|id| !is.planes.contains_key(*id)).cloned().collect();
+    let changed = delta.backends.len() + delta.backends_gone.len() + delta.health.len();
+    let changed = changed + delta.routes.len() + delta.routes_gone.len();
+    let all = is.picture.backends.len() + is.picture.routes.len();
+    (changed <= CHANGED_MAX.max(all / 2)).then_some(delta)
+}
+
+fn backends(was: &Picture, is: &Picture, delta: &mut v1::Delta) {
+    let (mut old, mut new) = (was.backends.iter().peekable(), is.backends.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.name.cmp(&new.name),
+        };
+        let gone = if order.is_le() { old.next() } else { None };
+        let there = if order.is_ge() { new.next() } else { None };
+        match (gone, there) {
+            (Some(was), Some(is)) if was == is => {}
+            (Some(was), Some(is)) if health_alone(was, is) => delta.health.push(v1::BackendHealth {
+                name: is.name.to_string(),
+                health: render::health(is.health) as i32,
+                reason: is.reason.clone(),
+            }),
+            (_, Some(is)) => delta.backends.push(backend(is)),
+            (Some(was), None) => delta.backends_gone.push(was.name.to_string()),
+            (None, None) => return,
+        }
+    }
+}
+
+fn health_alone(was: &Planned, is: &Planned) -> bool {
+    let aligned = Planned { health: is.health, reason: is.reason.clone(), ..was.clone() };
+    aligned == *is
+}
+
+fn routes(was: &Picture, is: &Picture, delta: &mut v1::Delta) {
+    let by_name = |picture: &Picture| -> BTreeMap<Name, Arc<Record<Route>>> {
+        picture.routes.iter().map(|record| (record.value.name.clone(), Arc::clone(record))).collect()
+    };
+    let (old, new) = (by_name(was), by_name(is));
+    let changed = new.iter().filter(|(name, record)| old.get(*name) != Some(*record));
+    delta.routes = changed.map(|(_, record)| render::route(record)).collect();
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    delta.routes_gone = gone.map(ToString::to_string).collect();
+}
+
+fn scheduling(picture: &Picture) -> Option<v1::Scheduling> {
+    Some(render::scheduling(&picture.scheduling)).filter(|set| set.revision > 0)
+}
+
+/// Who leads, as data planes are told.
+pub fn lead(registry: &Registry) -> Option<v1::Lead> {
+    let lead = registry.lead.as_ref()?;
+    let row = registry.rows.get(&lead.plane);
+    Some(v1::Lead {
+        plane_id: lead.plane.clone(),
+        incarnation: lead.incarnation,
+        peer: row.map(|row| row.peer.clone()).unwrap_or_default(),
+        term: lead.term,
+    })
+}
+
+/// Every registered data plane by id, as data planes are told.
+pub fn planes(registry: &Registry) -> BTreeMap<String, v1::Registered> {
+    let one = |(id, row): (&String, &Arc<_>)| {
+        let row: &crate::fleet::registry::Row = row;
+        let plane = v1::Registered {
+            plane_id: id.clone(),
+            incarnation: row.incarnation,
+            peer: row.peer.clone(),
+            dead_through: row.dead_through,
+            draining: row.draining,
+        };
+        (id.clone(), plane)
+    };
+    registry.rows.iter().map(one).collect()
 }
 
 fn backend(planned: &Planned) -> v1::SnapshotBackend {

@@ -16,7 +16,10 @@ use super::{
     engine::{Batch, Engine, EngineFault, Identity, Loaded},
     finding, tree,
 };
-use crate::model::{Change, Desired, Name, Observed, Refusal, Written, observed::Found};
+use crate::{
+    fleet::{Denial, Entry, Registry},
+    model::{Change, Desired, Name, Observed, Refusal, Written, observed::Found},
+};
 
 /// A batch that takes longer counts as hung: a full disk makes the engine wait for ever, without an error.
 pub const WRITER_HUNG_AFTER: Duration = Duration::from_secs(10);
@@ -33,6 +36,9 @@ pub enum StoreFault {
     /// It was refused; nothing changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It was denied; nothing changed.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// The store takes no writes now; nothing changed.
     #[error("the store takes no writes now: {0}")]
     Down(String),
@@ -45,7 +51,7 @@ type Answer = Result<(Written, Arc<Desired>), StoreFault>;
 
 enum Job {
     Change(Box<Change>, oneshot::Sender<Answer>),
-    Owner(String, oneshot::Sender<Result<(), StoreFault>>),
+    Entry(Entry, oneshot::Sender<Result<(), StoreFault>>),
     Findings(Vec<Found>, oneshot::Sender<Result<(), StoreFault>>),
     Stop,
 }
@@ -65,8 +71,8 @@ struct Pulse {
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     desired: watch::Receiver<Arc<Desired>>,
+    registry: watch::Receiver<Arc<Registry>>,
     identity: Identity,
-    owner: String,
     seen: BTreeMap<Name, Arc<Observed>>,
     pulse: Arc<Pulse>,
     hung_after: Duration,
@@ -84,6 +90,7 @@ impl Store {
     {
         let (jobs, queue) = mpsc::channel(WAITING_MAX);
         let (sender, desired) = watch::channel(Arc::new(Desired::default()));
+        let (enter, registry) = watch::channel(Arc::new(Registry::default()));
         let (opened, loaded) = oneshot::channel();
         let pulse = Arc::new(Pulse {
             started: Instant::now(),
@@ -97,8 +104,10 @@ impl Store {
             Ok((engine, loaded)) => {
                 let current = Arc::new(loaded.desired.clone());
                 sender.send_replace(Arc::clone(&current));
+                let planes = Arc::new(loaded.registry.clone());
+                enter.send_replace(Arc::clone(&planes));
                 if opened.send(Ok(loaded)).is_ok() {
-                    Writer { engine, current, sender, pulse: seen }.run(queue);
+                    Writer { engine, current, sender, planes, enter, pulse: seen }.run(queue);
                 }
             }
             Err(fault) => drop(opened.send(Err(fault))),
@@ -110,8 +119,8 @@ impl Store {
         Ok(Store {
             jobs,
             desired,
+            registry,
             identity: loaded.identity,
-            owner: loaded.owner,
             seen: loaded.seen,
             pulse,
             hung_after: WRITER_HUNG_AFTER,
@@ -132,10 +141,10 @@ impl Store {
         &self.identity
     }
 
-    /// The data plane that held the slots when the store was opened; empty: none.
+    /// The data planes and who leads, as far as it is durable.
     #[must_use]
-    pub fn first_owner(&self) -> &str {
-        &self.owner
+    pub fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry.borrow())
     }
 
     /// What was known of the backends when the store was opened.
@@ -165,13 +174,13 @@ impl Store {
         self.ask(Job::Change(Box::new(change), sender), answer).await
     }
 
-    /// Notes durably which data plane holds the slots. No revision: it is no configuration.
+    /// Makes a change of the registry; returns when it is durable. No revision: it is no configuration.
     ///
     /// # Errors
     /// [`StoreFault`].
-    pub async fn set_owner(&self, plane: String) -> Result<(), StoreFault> {
+    pub async fn enter(&self, entry: Entry) -> Result<(), StoreFault> {
         let (sender, answer) = oneshot::channel();
-        self.ask(Job::Owner(plane, sender), answer).await
+        self.ask(Job::Entry(entry, sender), answer).await
     }
 
     /// Keeps what was found of backends, save of those that are gone or others by now. No revision.
@@ -265,7 +274,15 @@ struct Writer {
     engine: Box<dyn Engine>,
     current: Arc<Desired>,
     sender: watch::Sender<Arc<Desired>>,
+    planes: Arc<Registry>,
+    enter: watch::Sender<Arc<Registry>>,
     pulse: Arc<Pulse>,
+}
+
+/// What a group makes of what there is.
+struct Next {
+    desired: Desired,
+    planes: Registry,
 }
 
 /// An answer that waits for the commit.
@@ -292,19 +309,19 @@ impl Writer {
         let began = Instant::now();
         self.pulse.begin();
         let mut batch = Batch::default();
-        let mut next = (*self.current).clone();
+        let mut next = Next { desired: (*self.current).clone(), planes: (*self.planes).clone() };
         let mut due = Vec::new();
         let mut stop = false;
         for job in jobs {
             match job {
                 Job::Stop => stop = true,
-                Job::Owner(plane, answer) => {
-                    tree::put_owner(&mut batch, &plane);
-                    due.push(Due::Done(answer));
-                }
+                Job::Entry(entry, answer) => match next.planes.make(&entry) {
+                    Ok(_) => due.push(Due::Done(answer)),
+                    Err(denial) => drop(answer.send(Err(denial.into()))),
+                },
                 Job::Findings(found, answer) => {
                     let current = |one: &&Found| {
-                        let record = next.backends.get(&one.0.name);
+                        let record = next.desired.backends.get(&one.0.name);
                         record.is_some_and(|record| record.value.probes_as(&one.0))
                     };
                     found.iter().filter(current).for_each(|(backend, seen)| {
@@ -312,23 +329,28 @@ impl Writer {
                     });
                     due.push(Due::Done(answer));
                 }
-                Job::Change(change, answer) => match add(&mut next, &mut batch, &change) {
-                    Ok(written) => due.push(Due::Change(answer, written, Arc::new(next.clone()))),
+                Job::Change(change, answer) => match add(&mut next.desired, &mut batch, &change) {
+                    Ok(written) => due.push(Due::Change(answer, written, Arc::new(next.desired.clone()))),
                     Err(fault) => drop(answer.send(Err(fault))),
                 },
             }
         }
+        tree::put_registry(&mut batch, &self.planes, &next.planes);
         let result = if batch.0.is_empty() { Ok(()) } else { self.engine.commit(&batch) };
         let alive = self.settle(result, next, due);
         self.pulse.end(began.elapsed());
         alive && !stop
     }
 
-    fn settle(&mut self, result: Result<(), EngineFault>, next: Desired, due: Vec<Due>) -> bool {
+    fn settle(&mut self, result: Result<(), EngineFault>, next: Next, due: Vec<Due>) -> bool {
         let Err(fault) = result else {
-            if next.revision != self.current.revision {
-                self.current = Arc::new(next);
+            if next.desired.revision != self.current.revision {
+                self.current = Arc::new(next.desired);
                 self.sender.send_replace(Arc::clone(&self.current));
+            }
+            if next.planes != *self.planes {
+                self.planes = Arc::new(next.planes);
+                self.enter.send_replace(Arc::clone(&self.planes));
             }
             // A caller that has gone away needs no answer.
             due.into_iter().for_each(|due| match due {

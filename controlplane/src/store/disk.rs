@@ -36,6 +36,7 @@ pub struct Disk {
     routes: sled::Tree,
     journal: sled::Tree,
     findings: sled::Tree,
+    planes: sled::Tree,
     db: sled::Db,
     file: File,
     dir: PathBuf,
@@ -59,7 +60,8 @@ impl Disk {
         let db = ladder(&dir)?;
         let tree = |name: &str| db.open_tree(name).map_err(|problem| broken(&dir, &problem));
         let (meta, backends) = (tree("meta")?, tree("backends")?);
-        let (routes, journal, findings) = (tree("routes")?, tree("journal")?, tree("findings")?);
+        let (routes, journal) = (tree("routes")?, tree("journal")?);
+        let (findings, planes) = (tree("findings")?, tree("planes")?);
         // sled's flush orders data only; this handle is for the sync that survives a power loss.
         let file = File::open(dir.join("db")).map_err(directory)?;
         let free_bytes_floor = FREE_BYTES_FLOOR;
@@ -70,6 +72,7 @@ impl Disk {
             routes,
             journal,
             findings,
+            planes,
             db,
             file,
             dir,
@@ -120,13 +123,14 @@ impl Engine for Disk {
             backends: list(&self.backends)?,
             routes: list(&self.routes)?,
             findings: list(&self.findings)?,
+            planes: list(&self.planes)?,
         })
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), EngineFault> {
         self.space()?;
-        let all = (&self.meta, &self.backends, &self.routes, &self.journal, &self.findings);
-        all.transaction(|(meta, backends, routes, journal, findings)| {
+        let all = (&self.meta, &self.backends, &self.routes, &self.journal, &self.findings, &self.planes);
+        all.transaction(|(meta, backends, routes, journal, findings, planes)| {
             for (tree, key, value) in &batch.0 {
                 let tree: &TransactionalTree = match tree {
                     Tree::Meta => meta,
@@ -134,6 +138,7 @@ impl Engine for Disk {
                     Tree::Routes => routes,
                     Tree::Journal => journal,
                     Tree::Findings => findings,
+                    Tree::Planes => planes,
                 };
                 match value {
                     Some(value) => tree.insert(key.as_slice(), value.as_slice())?,

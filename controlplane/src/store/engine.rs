@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use crate::model::{Desired, Name, Observed};
+use crate::{
+    fleet::Registry,
+    model::{Desired, Name, Observed},
+};
 
 /// Journal lines that are kept; older ones go in the transaction that adds one.
 pub const JOURNAL_LINES_MAX: u64 = 10_000;
@@ -25,8 +28,8 @@ pub struct Loaded {
     pub identity: Identity,
     /// The configuration.
     pub desired: Desired,
-    /// The data plane that holds the slots; empty: none yet.
-    pub owner: String,
+    /// The data planes and who leads.
+    pub registry: Registry,
     /// What was found last of each backend.
     pub seen: BTreeMap<Name, Arc<Observed>>,
 }
@@ -34,7 +37,7 @@ pub struct Loaded {
 /// Where a record lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tree {
-    /// Single values: lineage, epoch, revision, owner, scheduling.
+    /// Single values: lineage, epoch, revision, scheduling, lead, term.
     Meta,
     /// Backends by name.
     Backends,
@@ -44,6 +47,8 @@ pub enum Tree {
     Journal,
     /// What was found last, by name of the backend.
     Findings,
+    /// Data planes by id.
+    Planes,
 }
 
 /// Puts and removals that are made together or not at all, in order. `None` removes.
@@ -144,4 +149,6 @@ pub struct Records {
     pub routes: Vec<(Vec<u8>, Vec<u8>)>,
     /// Of [`Tree::Findings`].
     pub findings: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of [`Tree::Planes`].
+    pub planes: Vec<(Vec<u8>, Vec<u8>)>,
 }

@@ -7,7 +7,7 @@ use super::engine::{Batch, Engine, EngineFault, Records, Tree};
 /// Holds the records of every tree.
 #[derive(Debug, Default)]
 pub struct Memory {
-    trees: [BTreeMap<Vec<u8>, Vec<u8>>; 5],
+    trees: [BTreeMap<Vec<u8>, Vec<u8>>; 6],
 }
 
 impl Memory {
@@ -23,6 +23,7 @@ impl Engine for Memory {
             backends: self.list(Tree::Backends),
             routes: self.list(Tree::Routes),
             findings: self.list(Tree::Findings),
+            planes: self.list(Tree::Planes),
         })
     }
 

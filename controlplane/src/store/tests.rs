@@ -12,6 +12,7 @@ use super::{
     memory::Memory,
     *,
 };
+use crate::fleet::{Denial, Entry, Hello};
 use crate::model::{Backend, BaseUrl, Change, Health, Model, Name, Observed, Record, Refusal, Scheduling};
 
 fn fresh() -> Identity {
@@ -78,11 +79,23 @@ async fn lineage_and_salt_stay_epoch_grows_resources_return() {
     for epoch in 1..4 {
         let store = on_disk(dir.path()).await.unwrap();
         assert_eq!(store.identity(), &Identity { epoch, ..fresh() });
-        let owner = if epoch == 1 { String::new() } else { format!("plane-{}", epoch - 1) };
-        assert_eq!(store.first_owner(), owner);
+        let planes = store.registry();
+        assert_eq!(planes.rows.len() as u64, epoch - 1);
+        assert_eq!(
+            planes.lead.as_ref().map(|lead| lead.plane.clone()),
+            (epoch > 1).then(|| format!("plane-{}", epoch - 1))
+        );
+        assert!(planes.term >= epoch - 1);
         assert_eq!(*kept.get_or_insert_with(|| store.desired()), store.desired());
         store.change(Change::CreateBackend(backend(&format!("b{epoch}")))).await.unwrap();
-        store.set_owner(format!("plane-{epoch}")).await.unwrap();
+        let plane = format!("plane-{epoch}");
+        let hello = Hello { plane: plane.clone(), incarnation: 1, ..Hello::default() };
+        store.enter(Entry::Hello(Box::new(hello), 1)).await.unwrap();
+        let after = planes.term;
+        store.enter(Entry::Appoint { after, plane: plane.clone(), incarnation: 1, now_us: 0 }).await.unwrap();
+        let stale = store.enter(Entry::Appoint { after, plane, incarnation: 1, now_us: 0 }).await;
+        assert!(matches!(stale, Err(StoreFault::Denied(Denial::Stale { .. }))));
+        assert_eq!(store.registry().term, after + 1);
         kept = Some(store.desired());
         store.stop();
     }

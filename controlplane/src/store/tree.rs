@@ -1,12 +1,17 @@
 //! The form of records: a version byte, then JSON. A record that cannot be read refuses the start.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     engine::{Batch, EngineFault, Identity, JOURNAL_LINES_MAX, Loaded, Records, Tree},
     finding,
 };
-use crate::model::{Backend, Desired, Record, Route, Scheduling, Written, change::Outcome};
+use crate::{
+    fleet::Registry,
+    model::{Backend, Desired, Record, Route, Scheduling, Written, change::Outcome},
+};
 
 /// The form that this version writes.
 const FORM: u8 = 1;
@@ -19,7 +24,8 @@ const EPOCH: &[u8] = b"epoch";
 const SALT: &[u8] = b"salt";
 /// Where the revision is.
 pub const REVISION: &[u8] = b"revision";
-const OWNER: &[u8] = b"owner";
+const LEAD: &[u8] = b"lead";
+const TERM: &[u8] = b"term";
 const SCHEDULING: &[u8] = b"scheduling";
 
 #[derive(Serialize, Deserialize)]
@@ -76,17 +82,25 @@ pub fn load(records: Records, fresh: Identity) -> Result<(Loaded, Batch), Engine
         }
     };
     let revision = meta(REVISION).map_or(Ok(0), |bytes| decode("revision", bytes))?;
-    let owner = meta(OWNER).map_or(Ok(String::new()), |bytes| decode("owner", bytes))?;
+    let mut registry = Registry {
+        lead: meta(LEAD).map(|bytes| decode("lead", bytes)).transpose()?,
+        term: meta(TERM).map_or(Ok(0), |bytes| decode("term", bytes))?,
+        ..Registry::default()
+    };
+    for (key, bytes) in &records.planes {
+        let row = decode(&label("data plane", key), bytes)?;
+        registry.rows.insert(String::from_utf8_lossy(key).into_owned(), Arc::new(row));
+    }
     let mut desired = Desired { revision, ..Desired::default() };
     for (key, bytes) in &records.backends {
         let record: Stored<Backend> = decode(&label("backend", key), bytes)?;
         let (name, value) = (record.value.name.clone(), record.value);
-        desired.backends.insert(name, Record { revision: record.revision, value });
+        desired.backends.insert(name, Arc::new(Record { revision: record.revision, value }));
     }
     for (key, bytes) in &records.routes {
         let record: Stored<Route> = decode(&label("route", key), bytes)?;
         let (name, value) = (record.value.name.clone(), record.value);
-        desired.routes.insert(name, Record { revision: record.revision, value });
+        desired.routes.insert(name, Arc::new(Record { revision: record.revision, value }));
     }
     if let Some(bytes) = meta(SCHEDULING) {
         let record: Stored<Scheduling> = decode("scheduling", bytes)?;
@@ -98,7 +112,7 @@ pub fn load(records: Records, fresh: Identity) -> Result<(Loaded, Batch), Engine
         (Tree::Meta, EPOCH.to_vec(), Some(encode(&identity.epoch))),
     ]);
     let seen = finding::load(&records.findings, &desired);
-    Ok((Loaded { identity, desired, owner, seen }, start))
+    Ok((Loaded { identity, desired, registry, seen }, start))
 }
 
 fn label(what: &str, key: &[u8]) -> String {
@@ -113,13 +127,13 @@ pub fn put(batch: &mut Batch, desired: &Desired, written: &Written, at_ms: u64) 
     let from = batch.0.len();
     for (name, outcome) in &written.backends {
         if *outcome != Outcome::Unchanged {
-            let value = desired.backends.get(name).map(stored);
+            let value = desired.backends.get(name).map(|record| stored(record));
             batch.0.push((Tree::Backends, name.as_str().as_bytes().to_vec(), value));
         }
     }
     for (name, outcome) in &written.routes {
         if *outcome != Outcome::Unchanged {
-            let value = desired.routes.get(name).map(stored);
+            let value = desired.routes.get(name).map(|record| stored(record));
             batch.0.push((Tree::Routes, name.as_str().as_bytes().to_vec(), value));
         }
     }
@@ -139,9 +153,19 @@ pub fn put(batch: &mut Batch, desired: &Desired, written: &Written, at_ms: u64) 
     Ok(())
 }
 
-/// Adds to `batch` who holds the slots.
-pub fn put_owner(batch: &mut Batch, owner: &str) {
-    batch.0.push((Tree::Meta, OWNER.to_vec(), Some(encode(&owner))));
+/// Adds to `batch` what differs between two registries.
+pub fn put_registry(batch: &mut Batch, before: &Registry, after: &Registry) {
+    let gone = before.rows.keys().filter(|id| !after.rows.contains_key(*id)).map(|id| (id, None));
+    let differs = |id: &&String| before.rows.get(*id) != after.rows.get(*id);
+    let there =
+        after.rows.keys().filter(differs).map(|id| (id, after.rows.get(id).map(|row| encode(&**row))));
+    batch.0.extend(gone.chain(there).map(|(id, row)| (Tree::Planes, id.as_bytes().to_vec(), row)));
+    if before.lead != after.lead {
+        batch.0.push((Tree::Meta, LEAD.to_vec(), after.lead.as_ref().map(encode)));
+    }
+    if before.term != after.term {
+        batch.0.push((Tree::Meta, TERM.to_vec(), Some(encode(&after.term))));
+    }
 }
 
 fn stored<T: Serialize + Clone>(record: &Record<T>) -> Vec<u8> {

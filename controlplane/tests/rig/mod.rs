@@ -79,12 +79,21 @@ pub struct Follower {
 
 impl Follower {
     pub async fn join(addr: SocketAddr, plane: &str) -> Self {
+        Self::try_join(addr, Self::hello(plane, 1)).await.expect("it may follow")
+    }
+
+    /// What the `incarnation`th process of a data plane says.
+    pub fn hello(plane: &str, incarnation: u64) -> Hello {
+        let process = format!("{plane}-{incarnation}");
+        Hello { plane_id: plane.to_owned(), incarnation, process, locked: true, ..Hello::default() }
+    }
+
+    pub async fn try_join(addr: SocketAddr, hello: Hello) -> Result<Self, tonic::Status> {
         let (up, receiver) = mpsc::channel(8);
-        let hello = Hello { plane_id: plane.to_owned(), incarnation: "1".to_owned(), ..Hello::default() };
         up.send(FollowUp { message: Some(follow_up::Message::Hello(hello)) }).await.expect("room");
         let mut client = FollowClient::new(channel(addr).await);
         let down = within("follow", client.follow(ReceiverStream::new(receiver))).await;
-        Follower { up, down: down.expect("it may follow").into_inner() }
+        Ok(Follower { up, down: down?.into_inner() })
     }
 
     pub async fn next(&mut self) -> follow_down::Message {
@@ -99,16 +108,28 @@ impl Follower {
         }
     }
 
-    /// Waits for a whole snapshot of which `want` holds.
+    /// Follows, from a whole snapshot on, until `want` holds of what it has.
     pub async fn snapshot_with(&mut self, what: &str, want: impl Fn(&v1::Snapshot) -> bool) -> v1::Snapshot {
+        let first = self.snapshot().await;
+        self.follow_with(first, what, want).await
+    }
+
+    /// Follows from `has` on, until `want` holds of what it has.
+    pub async fn follow_with(
+        &mut self,
+        mut has: v1::Snapshot,
+        what: &str,
+        want: impl Fn(&v1::Snapshot) -> bool,
+    ) -> v1::Snapshot {
         within(what, async {
-            loop {
-                if let follow_down::Message::Snapshot(snapshot) = self.next().await
-                    && want(&snapshot)
-                {
-                    return snapshot;
-                }
+            while !want(&has) {
+                has = match self.next().await {
+                    follow_down::Message::Snapshot(whole) => whole,
+                    follow_down::Message::Delta(delta) => proto::apply(&has, delta).expect("it fits"),
+                    follow_down::Message::EngineLoads(_) => has,
+                };
             }
+            has
         })
         .await
     }

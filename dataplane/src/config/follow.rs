@@ -4,7 +4,7 @@ use std::{
     future::{Future, pending},
     pin::pin,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use proto::v1::{self, follow_client::FollowClient, follow_down, follow_up};
@@ -14,18 +14,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Endpoint};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Streaming, transport::Endpoint};
 
-use super::{Order, Parser, keep::Keeper, parse};
-use crate::{
-    dispatch::words,
-    serve::{Phase, Shared, stopped},
-};
+use super::{Order, Parser, backoff::Backoff, keep::Keeper, parse};
+use crate::{dispatch::words, serve::Shared};
 
-/// A first reconnect comes after about this long; each next one after twice as long.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// A reconnect never comes later than this.
-const BACKOFF_MAX: Duration = Duration::from_secs(3);
 /// To connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A silent connection is tested this often.
@@ -36,6 +30,8 @@ const LOAD_EVERY: Duration = Duration::from_secs(1);
 const CREDENTIALS_EVERY: Duration = Duration::from_secs(30);
 /// Messages on their way up at most.
 const UP_MAX: usize = 64;
+/// The last word is waited for this long at most.
+const BYE_WITHIN: Duration = Duration::from_secs(2);
 /// A snapshot at most.
 const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -62,6 +58,8 @@ pub struct Follower {
     pub doubt_after: Duration,
     /// Since when it is lost; none while its word counts.
     pub lost: Option<Instant>,
+    /// A delta did not fit: others come to nothing until a whole snapshot is there.
+    pub gap: bool,
 }
 
 type Streams = (mpsc::Sender<v1::FollowUp>, Streaming<v1::FollowDown>);
@@ -75,26 +73,32 @@ enum SessionError {
     Stream(#[from] tonic::Status),
     #[error("the control plane closed the stream")]
     Closed,
-    #[error("a health change does not fit onto the snapshot served: asking for a whole one")]
-    Gap,
+}
+
+impl SessionError {
+    /// It may not follow as it is: it is proven dead there, or another process is the same data plane.
+    fn denied(&self) -> bool {
+        matches!(self, Self::Stream(status) if status.code() == Code::FailedPrecondition)
+    }
 }
 
 impl Follower {
-    /// Follows until `stop` says so.
-    pub async fn run(mut self, mut stop: watch::Receiver<Phase>) {
-        let mut pause = BACKOFF_MIN;
+    /// Follows until `over`, when nothing runs any more: that is its last word.
+    pub async fn run(mut self, over: CancellationToken) {
+        let mut backoff = Backoff::default();
         let mut told = false;
         loop {
             let began = Instant::now();
-            let ended = tokio::select! {
-                ended = self.session() => ended,
-                () = stopped(&mut stop) => return,
-            };
-            if began.elapsed() > BACKOFF_MAX {
-                (pause, told) = (BACKOFF_MIN, false);
+            let ended = self.session(&over).await;
+            if over.is_cancelled() {
+                return;
             }
+            let lasted = began.elapsed();
+            let denied = ended.as_ref().is_err_and(SessionError::denied);
             if let Err(error) = ended {
-                if told {
+                if denied {
+                    self.denied(&error);
+                } else if told && lasted < KEEPALIVE_EVERY {
                     tracing::debug!(%error, "following again");
                 } else {
                     tracing::warn!(%error, "serving on with the last good snapshot");
@@ -102,19 +106,33 @@ impl Follower {
                 }
             }
             self.lost.get_or_insert_with(Instant::now);
-            let rest = tokio::time::sleep(pause.mul_f64(0.5 + chance()));
+            let rest = tokio::time::sleep(backoff.after(lasted, denied, chance()));
             tokio::select! {
                 () = self.meanwhile(rest) => {}
-                () = stopped(&mut stop) => return,
+                () = over.cancelled() => return,
             }
-            pause = (pause * 2).min(BACKOFF_MAX);
         }
     }
 
-    async fn session(&mut self) -> Result<(), SessionError> {
+    /// Others may have what it held: it starts nothing more.
+    fn denied(&mut self, error: &SessionError) {
+        if !self.parser.denied {
+            tracing::error!(%error, "turned away by the control plane: nothing is started any more");
+            self.parser.denied = true;
+            self.renew();
+        }
+    }
+
+    async fn session(&mut self, over: &CancellationToken) -> Result<(), SessionError> {
         let have = self.current.as_ref().and_then(|snapshot| snapshot.version.clone());
-        let hello = v1::Hello { have, ..self.hello.clone() };
-        let (up, mut down) = self.meanwhile(connect(self.control.clone(), hello)).await?;
+        let term =
+            self.current.iter().filter_map(|snapshot| snapshot.lead.as_ref()).map(|lead| lead.term).max();
+        let hello = v1::Hello { have, term: term.unwrap_or_default(), ..self.hello.clone() };
+        let connect = self.meanwhile(connect(self.control.clone(), hello));
+        let (up, mut down) = tokio::select! {
+            connected = connect => connected?,
+            () = over.cancelled() => return Ok(()),
+        };
         tracing::info!(control = %self.control, "following");
         let mut load = tokio::time::interval(LOAD_EVERY);
         let mut credentials = tokio::time::interval(CREDENTIALS_EVERY);
@@ -131,12 +149,13 @@ impl Follower {
                 }
                 _ = credentials.tick() => self.reread(),
                 () = until(self.doubt_at()) => self.doubt(),
+                () = over.cancelled() => return bye(&up, &mut down).await,
                 // What was acknowledged is on the disk.
                 version = self.keeper.kept() => send(&up, follow_up::Message::Ack(v1::Ack { version })).await?,
                 message = down.message() => {
                     // What a newer control plane says beside this is nothing that must be known.
                     let Some(message) = message?.ok_or(SessionError::Closed)?.message else { continue };
-                    if let Some(refusal) = self.take(message)? {
+                    if let Some(refusal) = self.take(message) {
                         send(&up, follow_up::Message::Nack(refusal)).await?;
                     }
                 }
@@ -145,32 +164,37 @@ impl Follower {
     }
 
     /// Takes what came down; gives the refusal of it, if it is one.
-    fn take(&mut self, message: follow_down::Message) -> Result<Option<v1::Nack>, SessionError> {
-        let snapshot = match message {
-            follow_down::Message::Snapshot(snapshot) => snapshot,
-            follow_down::Message::Health(change) => self.changed(change).ok_or(SessionError::Gap)?,
+    fn take(&mut self, message: follow_down::Message) -> Option<v1::Nack> {
+        let (version, snapshot) = match message {
+            follow_down::Message::Snapshot(snapshot) => {
+                self.gap = false;
+                (snapshot.version.clone(), Ok(snapshot))
+            }
+            follow_down::Message::Delta(_) if self.gap => return None,
+            follow_down::Message::Delta(delta) => (delta.version.clone(), self.changed(delta)),
             follow_down::Message::EngineLoads(loads) => {
                 self.heard(&loads);
-                return Ok(None);
+                return None;
             }
         };
-        let version = snapshot.version.clone();
-        let doubting = std::mem::take(&mut self.parser.doubting);
-        let Err(faults) = self.offer(snapshot) else {
+        let before = (self.parser.doubting, self.parser.denied);
+        (self.parser.doubting, self.parser.denied) = (false, false);
+        let Err(faults) = snapshot.and_then(|snapshot| self.offer(snapshot)) else {
             self.lost = None;
-            if doubting {
+            if before != (false, false) {
                 self.renew();
             }
             self.keeper.keep(self.current.clone().expect("it was just taken"));
-            return Ok(None);
+            return None;
         };
         // What is served is not its word.
-        self.parser.doubting = doubting;
+        (self.parser.doubting, self.parser.denied) = before;
+        self.gap = true;
         self.lost.get_or_insert_with(Instant::now);
         for fault in &faults {
             tracing::error!(fault, "a snapshot is refused; the last good one stays");
         }
-        Ok(Some(v1::Nack { version, faults }))
+        Some(v1::Nack { version, faults })
     }
 
     /// Passes on how busy servers said that they are.
@@ -186,19 +210,11 @@ impl Follower {
         }
     }
 
-    /// The current snapshot with new health.
-    fn changed(&self, change: v1::HealthChange) -> Option<v1::Snapshot> {
-        let mut snapshot = self.current.clone()?;
-        if snapshot.version != change.base {
-            return None;
-        }
-        snapshot.version = change.version;
-        for row in change.backends {
-            let backend = snapshot.backends.iter_mut().find(|backend| backend.name == row.name)?;
-            backend.health = row.health;
-            backend.reason = row.reason;
-        }
-        Some(snapshot)
+    /// What the delta makes of the current snapshot.
+    fn changed(&self, delta: v1::Delta) -> Result<v1::Snapshot, Vec<String>> {
+        let current =
+            self.current.as_ref().ok_or_else(|| vec!["a delta came before any snapshot".to_owned()])?;
+        proto::apply(current, delta).map_err(|fault| vec![fault.to_string()])
     }
 
     fn offer(&mut self, snapshot: v1::Snapshot) -> Result<(), Vec<String>> {
@@ -316,6 +332,19 @@ async fn connect(control: String, hello: v1::Hello) -> Result<Streams, SessionEr
     Ok((up, down))
 }
 
+/// The last word, and the wait until it was taken: the control plane ends the stream then.
+async fn bye(
+    up: &mpsc::Sender<v1::FollowUp>,
+    down: &mut Streaming<v1::FollowDown>,
+) -> Result<(), SessionError> {
+    send(up, follow_up::Message::Bye(v1::Bye {})).await?;
+    let ended = async { while let Ok(Some(_)) = down.message().await {} };
+    if tokio::time::timeout(BYE_WITHIN, ended).await.is_err() {
+        tracing::warn!("the control plane did not take leave in time");
+    }
+    Ok(())
+}
+
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -327,8 +356,7 @@ async fn send(up: &mpsc::Sender<v1::FollowUp>, message: follow_up::Message) -> R
     up.send(v1::FollowUp { message: Some(message) }).await.map_err(|_| SessionError::Closed)
 }
 
-/// In [0, 1): spreads reconnects; nothing depends on its quality.
+/// From 0 to 1: spreads reconnects.
 fn chance() -> f64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    f64::from(now.subsec_nanos() % 1_000_000) / 1e6
+    getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX))
 }

@@ -14,7 +14,7 @@ use proto::v1;
 use sched::{BackendId, Cache, Class, Fleet, Health, ModelId, Policy, Span, Tuning};
 use wire::{Dialect, Pattern};
 
-use super::{Backend, Kind, Model, Secret, Snapshot, Version, tuning::tuning};
+use super::{Backend, Kind, Model, Planes, Secret, Snapshot, Version, planes::planes, tuning::tuning};
 use crate::{
     deadline::Deadlines,
     provider::Base,
@@ -37,13 +37,25 @@ pub struct Parser {
     pub alone: bool,
     /// The prober has been lost for so long that a backend which it found unhealthy may be well again.
     pub doubting: bool,
+    /// The control plane turned this data plane away: it starts nothing.
+    pub denied: bool,
+    /// The id of this data plane; empty: it follows nobody.
+    pub plane: String,
 }
 
 impl Parser {
     /// A parser whose fleets bound the queue by `queue_max` tickets.
     #[must_use]
     pub fn new(queue_max: usize, alone: bool) -> Self {
-        Self { names: BTreeMap::new(), shares: Kept::default(), queue_max, alone, doubting: false }
+        Self {
+            names: BTreeMap::new(),
+            shares: Kept::default(),
+            queue_max,
+            alone,
+            doubting: false,
+            denied: false,
+            plane: String::new(),
+        }
     }
 
     /// Converts `snapshot`.
@@ -68,12 +80,14 @@ impl Parser {
             faults.extend(more);
             Tuning::default()
         });
+        let planes = planes(snapshot, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let owner = snapshot.owner || self.alone;
+        let owner = (snapshot.owner && !self.denied) || self.alone;
         let fleet = Fleet { owner, queue_max: self.queue_max, tuning, ..Fleet::default() };
-        Ok(join(snapshot, backends, rules, fleet))
+        let draining = planes.rows.iter().any(|row| row.id == self.plane && row.draining);
+        Ok(Snapshot { planes, draining, ..join(snapshot, backends, rules, fleet) })
     }
 
     fn backend(&mut self, row: &v1::SnapshotBackend, faults: &mut Vec<String>) -> Option<Backend> {
@@ -191,6 +205,8 @@ fn join(
         routing: routing(snapshot),
         places,
         salt: salt(&snapshot.salt),
+        planes: Planes::default(),
+        draining: false,
     }
 }
 

@@ -49,7 +49,9 @@ pub async fn start(
 
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
     let snapshot = shared.snapshot.load();
-    if snapshot.backends.iter().any(|backend| backend.up()) && snapshot.fleet.owner {
+    if snapshot.draining {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: it drains\n")
+    } else if snapshot.backends.iter().any(|backend| backend.up()) && snapshot.fleet.owner {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: no usable backend, or a spare\n")
@@ -89,6 +91,12 @@ async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "version": snapshot.version.to_string(),
         "revision": snapshot.revision,
         "owner": snapshot.fleet.owner,
+        "draining": snapshot.draining,
+        "lead": snapshot.planes.lead.as_ref().map(|lead| json!({
+            "plane": lead.plane,
+            "incarnation": lead.incarnation,
+            "term": lead.term,
+        })),
         "waiting": view.waiting,
         "backends": backends,
     }))

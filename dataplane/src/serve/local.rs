@@ -60,8 +60,12 @@ fn shown(path: &str) -> String {
 pub fn ready(snapshot: &Snapshot) -> Response<Body> {
     let usable = snapshot.backends.iter().filter(|backend| backend.up()).count();
     let owner = snapshot.fleet.owner;
-    let status = if usable > 0 && owner { 200 } else { 503 };
-    let word = if owner { "" } else { "; spare: another data plane holds the slots" };
+    let status = if usable > 0 && owner && !snapshot.draining { 200 } else { 503 };
+    let word = match (owner, snapshot.draining) {
+        (false, _) => "; spare: another data plane holds the slots",
+        (true, true) => "; drains",
+        (true, false) => "",
+    };
     typed(status, "text/plain; charset=utf-8", format!("{usable} usable backends{word}\n"))
 }
 
