@@ -55,7 +55,8 @@ fn each_rule_that_is_left_out_is_missed() {
 fn sharing_costs_little_with_any_number_of_data_planes() {
     for (round_trip, service, least) in [(1_000, 8.0, 0.998), (20_000, 8.0, 0.998), (20_000, 0.5, 0.985)] {
         for (planes, seed) in [(2, 1), (4, 2), (8, 1), (8, 2), (8, 3)] {
-            let rush = Rush { planes, slots: 6, round_trip, service, load: 0.9, length: 3000.0, seed };
+            let rush =
+                Rush { planes, slots: 6, round_trip, service, load: 0.9, length: 3000.0, core: false, seed };
             let outcome = rush.run().unwrap_or_else(|broken| panic!("{rush:?}: {broken:?}"));
             println!("{rush:?}\n    {outcome:?}");
             assert!(outcome.utilisation >= least && outcome.overtakes <= 2, "{rush:?}: {outcome:?}");

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod books;
 mod members;
+mod order;
 mod permits;
 mod settle;
 mod tell;
 
-use crate::permit::{Down, Flaw, Member, Permit, PlaneId, Planted, Roll, Term, Up, Wants};
-use crate::{BackendId, Fault, Moment, Outcome, Refusal, TicketId, Usage};
+use crate::permit::{Down, Flaw, Member, Permit, PlaneId, Planted, Roll, Term, Up};
+use crate::{BackendId, Moment, TicketId};
 use books::{Books, Place};
 use members::Members;
+pub use order::{Order, Verdict};
 use permits::Stock;
 
 pub use crate::permit::Ticket;
@@ -22,55 +24,6 @@ pub const DRAWN_FROM: u64 = 1 << 63;
 /// A stream by its number at the lead, not used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
-
-/// What one that decides who runs next has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It runs there now.
-    Start {
-        /// Which.
-        number: TicketId,
-        /// Where, one of its candidates.
-        backend: BackendId,
-    },
-    /// It will not run.
-    Refuse {
-        /// Which.
-        number: TicketId,
-        /// The reason.
-        why: Refusal,
-    },
-}
-
-/// Who runs next: the scheduling core of the fleet, which sees all slots as its own. The lead tells it everything in
-/// order of time and asks afterwards.
-pub trait Order {
-    /// A ticket wants a slot. It arrived at `since`, which may lie before what was told earlier.
-    fn arrive(&mut self, now: Moment, number: TicketId, since: Moment, ticket: &Ticket);
-    /// It runs there and nobody was asked: it started on a parked permit, or by a hint, or was found running. It may
-    /// have waited until now. `wants` is absent where it was known before.
-    fn began(&mut self, now: Moment, number: TicketId, backend: BackendId, wants: Option<&Wants>);
-    /// It was started, and that came to nothing: the slot is free and it waits again in its place.
-    fn back(&mut self, now: Moment, number: TicketId);
-    /// The first content of a running one passed by.
-    fn first_token(&mut self, now: Moment, number: TicketId);
-    /// A running one ended, and its slot is free.
-    fn finish(&mut self, now: Moment, number: TicketId, outcome: Outcome, usage: Usage);
-    /// The attempt of a running one failed and its slot is free. It waits again, or will be refused.
-    fn fail(&mut self, now: Moment, number: TicketId, fault: Fault, sent: bool);
-    /// One that waits or was started is no more; nothing of it was sent.
-    fn cancel(&mut self, now: Moment, number: TicketId);
-    /// How many of a backend's slots take part from now on, those that are busy included.
-    fn slots(&mut self, now: Moment, backend: BackendId, slots: u32);
-    /// Appends what is decided by now, in order. Each ticket is started or refused once, unless it comes back.
-    fn decide(&mut self, now: Moment, out: &mut Vec<Verdict>);
-    /// Who would be started next if slots of a backend came free, in order, at most `most`.
-    fn front(&self, backend: BackendId, most: usize) -> Vec<TicketId>;
-    /// Whether somebody waits for a backend, or a free slot of it is kept.
-    fn contended(&self, backend: BackendId) -> bool;
-    /// When it wants to be asked again if nothing happens before.
-    fn next_wake(&self) -> Option<Moment>;
-}
 
 /// What happened at the lead.
 #[derive(Clone, Debug)]
@@ -244,7 +197,7 @@ impl<O: Order> Lead<O> {
             Up::Hello { .. } | Up::Report { .. } => {}
             Up::Ticket(ticket) => self.ticket(now, plane, ticket, out),
             Up::Started { permit, ticket, wants } => {
-                self.started(now, plane, permit, (ticket, wants.as_deref()))
+                self.started(now, plane, permit, (ticket, wants.as_ref()))
             }
             Up::FirstToken { ticket } => {
                 if let Some(number) = self.books.number(plane, ticket) {

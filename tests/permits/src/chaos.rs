@@ -63,6 +63,7 @@ fn settings(seed: u64, flaw: Option<Flaw>) -> Settings {
         gap: gap as u64,
         service: (500, most),
         silence: None,
+        core: false,
         flaw,
     }
 }
@@ -87,10 +88,14 @@ pub fn replay(seed: u64, flaw: Option<Flaw>) -> Result<Tally, Broken> {
     for plane in &world.planes {
         if let Some(process) = &plane.process {
             println!("{:?}", process.owner);
-            println!("{:?}", process.lead);
         }
     }
     told
+}
+
+/// The same with the product's scheduling core as the order.
+pub fn core(seed: u64) -> Result<Tally, Broken> {
+    run(&mut World::new(seed, Settings { core: true, ..settings(seed, None) }))
 }
 
 /// The same where silence of five seconds is death; nothing is stopped in these, as what is stopped cannot end its work.

@@ -1,10 +1,13 @@
 //! Who runs next by arrival alone: the plainest order that the lead can have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sched::lead::{Order, Verdict};
 use sched::permit::{Ticket, Wants};
 use sched::{BackendId, Fault, Moment, Outcome, TicketId, Usage};
+
+use crate::world::Known;
 
 #[derive(Debug)]
 struct Entry {
@@ -29,11 +32,6 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// All that it knows of.
-    pub fn tickets(&self) -> impl Iterator<Item = TicketId> {
-        self.entries.keys().copied()
-    }
-
     fn wait(&mut self, number: TicketId) {
         let Some(entry) = self.entries.get(&number) else { return };
         for backend in &entry.backends {
@@ -62,6 +60,12 @@ impl Fifo {
     }
 }
 
+impl Known for Fifo {
+    fn tickets(&self) -> Vec<TicketId> {
+        self.entries.keys().copied().collect()
+    }
+}
+
 impl Order for Fifo {
     fn arrive(&mut self, _: Moment, number: TicketId, since: Moment, ticket: &Ticket) {
         let backends = ticket.wants.candidates.iter().map(|candidate| candidate.backend);
@@ -70,10 +74,12 @@ impl Order for Fifo {
         self.wait(number);
     }
 
-    fn began(&mut self, now: Moment, number: TicketId, backend: BackendId, _: Option<&Wants>) {
+    fn began(&mut self, now: Moment, number: TicketId, backend: BackendId, wants: Option<&Arc<Wants>>) {
         self.leave(number);
         self.stop(number);
-        let new = || Entry { since: now, backends: vec![backend], runs: None };
+        let candidates = wants.into_iter().flat_map(|wants| wants.candidates.iter());
+        let backends = candidates.map(|candidate| candidate.backend).collect();
+        let new = || Entry { since: now, backends, runs: None };
         self.entries.entry(number).or_insert_with(new).runs = Some(backend);
         self.rooms.entry(backend).or_default().busy += 1;
     }

@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod control;
+pub mod core;
 pub mod fifo;
 pub mod judge;
 pub mod net;

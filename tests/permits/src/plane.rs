@@ -8,8 +8,7 @@ use sched::owner::Owner;
 use sched::permit::{Flaw, Incarnation, PlaneId, Term};
 
 use crate::control::Picture;
-use crate::fifo::Fifo;
-use crate::world::Input;
+use crate::world::{Input, Known};
 
 /// The clock of a machine: it begins anywhere and runs a little fast or slow.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +40,7 @@ pub struct Process {
     /// Its end of the protocol.
     pub owner: Owner,
     /// The lead's end, while it leads.
-    pub lead: Option<Lead<Fifo>>,
+    pub lead: Option<Lead<Box<dyn Known>>>,
     /// Its stream to the lead, and the number it has for it.
     pub out: Option<(StreamId, u64)>,
     /// The stream to a lead in the same process.

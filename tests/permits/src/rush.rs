@@ -27,6 +27,8 @@ pub struct Rush {
     pub load: f64,
     /// For how long requests come, in seconds.
     pub length: f64,
+    /// Who runs next is decided by the product's scheduling core.
+    pub core: bool,
     /// Chance.
     pub seed: u64,
 }
@@ -85,6 +87,7 @@ impl Rush {
             gap: 0,
             service: (1, 1),
             silence: None,
+            core: self.core,
             flaw: None,
         };
         let mut world = World::new(self.seed, settings);

@@ -16,7 +16,7 @@ mod act;
 mod happening;
 mod step;
 
-pub use happening::{Happening, Input, Mark, Served, Service, Settings};
+pub use happening::{Happening, Input, Known, Mark, Served, Service, Settings};
 
 /// The control plane's place among the machines.
 pub const CONTROL: usize = usize::MAX;

@@ -1,6 +1,6 @@
 //! Random fault schedules of the permit protocol, and the rules that are left out one by one.
 
-use permits::chaos::{first, schedule, silent};
+use permits::chaos::{core, first, schedule, silent};
 use sched::permit::Flaw;
 
 #[test]
@@ -36,4 +36,9 @@ fn a_rule_that_is_left_out_is_missed() {
         let found = first(0..300, |seed| schedule(seed, Some(flaw)).err());
         assert!(found.is_some(), "{flaw:?} is not missed");
     }
+}
+
+#[test]
+fn no_fault_breaks_a_law_with_the_scheduling_core() {
+    assert_eq!(first(0..100, |seed| core(seed).err()), None);
 }

@@ -72,7 +72,7 @@ impl Books {
         }
     }
 
-    /// What a ticket that waits wants.
+    /// What a ticket wants.
     pub(super) fn known(&mut self, number: TicketId, wants: Arc<Wants>) {
         if let Some(entry) = self.entries.get_mut(&number) {
             entry.wants = Some(wants);

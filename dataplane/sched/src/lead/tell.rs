@@ -1,5 +1,7 @@
 //! What data planes tell of their permits and tickets.
 
+use std::sync::Arc;
+
 use super::books::Place;
 use super::permits::{Spot, State};
 use super::{Act, Lead, Order};
@@ -41,7 +43,7 @@ impl<O: Order> Lead<O> {
         plane: PlaneId,
         permit: Permit,
         id: TicketId,
-        wants: &Wants,
+        wants: &Arc<Wants>,
     ) -> TicketId {
         match self.books.number(plane, id) {
             Some(number) => {
@@ -56,6 +58,7 @@ impl<O: Order> Lead<O> {
             }
             None => {
                 let number = self.books.add(plane, id, plane == self.home, Place::Runs(permit));
+                self.books.known(number, wants.clone());
                 self.order.began(now, number, permit.backend, Some(wants));
                 number
             }
@@ -94,13 +97,16 @@ impl<O: Order> Lead<O> {
         now: Moment,
         plane: PlaneId,
         permit: Permit,
-        (id, wants): (TicketId, Option<&Wants>),
+        (id, wants): (TicketId, Option<&Arc<Wants>>),
     ) {
         let Some(spot) = self.spot(permit).filter(|spot| spot.plane == plane).copied() else { return };
         let backend = permit.backend;
         let number = match self.books.number(plane, id) {
             None => {
                 let number = self.books.add(plane, id, plane == self.home, Place::Runs(permit));
+                if let Some(wants) = wants {
+                    self.books.known(number, wants.clone());
+                }
                 self.order.began(now, number, backend, wants);
                 number
             }

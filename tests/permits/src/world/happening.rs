@@ -1,6 +1,6 @@
 //! What a world is like, and what happens in it.
 
-use sched::lead::{self, StreamId};
+use sched::lead::{self, Order, StreamId};
 use sched::owner;
 use sched::permit::{Flaw, Incarnation, PlaneId};
 use sched::{BackendId, Moment, Outcome, Span, TicketId};
@@ -8,6 +8,12 @@ use sched::{BackendId, Moment, Outcome, Span, TicketId};
 use crate::control::Picture;
 use crate::judge::Request;
 use crate::net::End;
+
+/// An order that says which tickets it knows.
+pub trait Known: Order {
+    /// All that wait or run, by number.
+    fn tickets(&self) -> Vec<TicketId>;
+}
 
 /// What a world is like.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub struct Settings {
     pub service: (u64, u64),
     /// Silence of the control plane for so long is death.
     pub silence: Option<Span>,
+    /// Who runs next is decided by the product's scheduling core, not by arrival alone.
+    pub core: bool,
     /// A rule that is left out.
     pub flaw: Option<Flaw>,
 }

@@ -9,8 +9,9 @@ use sched::{
     Asked, BackendId, Candidate, Chain, Class, Fault, Key, ModelId, Moment, Outcome, Policy, TicketId, Usage,
 };
 
-use super::{CONTROL, Happening, Input, Mark, Served, Service, World};
+use super::{CONTROL, Happening, Input, Known, Mark, Served, Service, World};
 use crate::control::Picture;
+use crate::core::Core;
 use crate::fifo::Fifo;
 use crate::judge::{Resolved, Stand};
 use crate::net::End;
@@ -155,7 +156,7 @@ impl World {
 
     fn picture(&mut self, end: End, picture: Picture) {
         let (id, starts) = (self.planes[end.machine].id, self.planes[end.machine].starts);
-        let flaw = self.settings.flaw;
+        let (flaw, core) = (self.settings.flaw, self.settings.core);
         let Some(process) = self.process(end.machine) else { return };
         if process.picture.as_ref().is_some_and(|known| known.version >= picture.version) {
             // a process would drop it; the term alone must do
@@ -180,7 +181,11 @@ impl World {
             if known.is_some() {
                 self.resign(end);
             }
-            let lead = Lead::new(term, id, picture.roll.clone(), Fifo::default()).plant(flaw);
+            let order: Box<dyn Known> = match core {
+                true => Box::new(Core::new()),
+                false => Box::new(Fifo::default()),
+            };
+            let lead = Lead::new(term, id, picture.roll.clone(), order).plant(flaw);
             if let Some(process) = self.process(end.machine) {
                 process.lead = Some(lead);
             }
@@ -226,7 +231,7 @@ impl World {
             _ => None,
         };
         lead.handle(now, event, &mut acts);
-        let alike = lead.over() || lead.tickets().eq(lead.order().tickets());
+        let alike = lead.over() || lead.tickets().eq(Known::tickets(lead.order().as_ref()));
         if !alike {
             self.judge.fail("books", format!("the lead {end:?} and its order know different tickets"));
         }
