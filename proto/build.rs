@@ -4,8 +4,12 @@ use std::{error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 3] =
-    ["llmbalancer/v1/resource.proto", "llmbalancer/v1/manage.proto", "llmbalancer/v1/follow.proto"];
+const FILES: [&str; 4] = [
+    "llmbalancer/v1/resource.proto",
+    "llmbalancer/v1/manage.proto",
+    "llmbalancer/v1/follow.proto",
+    "llmbalancer/v1/peer.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=llmbalancer");

@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod dispatch;
 pub mod journal;
 mod limits;
+pub mod peer;
 mod provider;
 mod relay;
 mod report;

@@ -148,10 +148,15 @@ const BANS: &[Ban] = &[
     },
     Ban {
         inside: &["dataplane/src"],
-        except: &["dataplane/src/app", "dataplane/src/config", "dataplane/src/route/parse"],
+        except: &[
+            "dataplane/src/app",
+            "dataplane/src/config",
+            "dataplane/src/peer",
+            "dataplane/src/route/parse",
+        ],
         paths: &["proto"],
         types: &[],
-        why: "proto types stop at config",
+        why: "proto types stop at config and peer",
     },
     Ban {
         inside: &["dataplane/src/dispatch"],
