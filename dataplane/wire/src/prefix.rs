@@ -72,7 +72,7 @@ fn valid(body: &[u8]) -> &str {
     std::str::from_utf8(&body[..end]).unwrap_or_default()
 }
 
-fn render(operation: Operation, places: &Places, text: &str, salt: u64, out: &mut Vec<Block>) {
+fn render<'a>(operation: Operation, places: &'a Places, text: &'a str, salt: u64, out: &mut Vec<Block>) {
     if !operation.generates() {
         return;
     }
@@ -117,7 +117,7 @@ struct Page<'a, 'o> {
 }
 
 impl<'a> Page<'a, '_> {
-    fn whole(&mut self, operation: Operation, places: &Places, text: &'a str) -> Result<(), Stop> {
+    fn whole(&mut self, operation: Operation, places: &'a Places, text: &'a str) -> Result<(), Stop> {
         let at = |place| places.at(place, text);
         if let Some(system) = at(Place::System) {
             self.system(system)?;
@@ -142,7 +142,7 @@ impl<'a> Page<'a, '_> {
     }
 
     /// The prompt of operations without messages.
-    fn prompt(&mut self, operation: Operation, places: &Places, text: &'a str) -> Result<(), Stop> {
+    fn prompt(&mut self, operation: Operation, places: &'a Places, text: &'a str) -> Result<(), Stop> {
         let at = |place| places.at(place, text);
         let raw = operation == Operation::Completions || at(Place::Raw).is_some_and(is_true);
         let role = if raw { Role::Raw } else { Role::User };

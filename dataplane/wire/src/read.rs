@@ -10,6 +10,7 @@ mod place;
 mod responses;
 mod weigh;
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 pub(crate) use anthropic::BILLING;
@@ -17,7 +18,7 @@ pub(crate) use place::{Place, Places};
 
 use crate::dialect::{Dialect, Operation};
 use crate::estimate::Weight;
-use crate::scan::{Bad, Peek, Scan, Text};
+use crate::scan::{Bad, Long, Peek, Scan, Text};
 
 /// A model name has at most this many bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
@@ -103,17 +104,23 @@ impl ReadFault {
 /// member twice that decides routing, or lack the member that makes the request.
 pub fn read(operation: Operation, path_model: Option<&str>, body: &[u8]) -> Result<Ask, ReadFault> {
     let text = simdutf8::basic::from_utf8(body).map_err(|_| not_utf8(body))?;
-    let mut draft = Draft::new(text);
+    let longs = RefCell::default();
+    let mut draft = Draft::new(text, &longs);
     draft.members(operation).map_err(|stop| stop.fault(text))?;
-    draft.finish(operation, path_model)
+    let mut ask = draft.finish(operation, path_model)?;
+    ask.places.longs = longs.take();
+    Ok(ask)
 }
 
 /// Where a body holds what the model will see, as far as it can be read.
 pub(crate) fn places(operation: Operation, text: &str) -> Places {
-    let mut draft = Draft::new(text);
+    let longs = RefCell::default();
+    let mut draft = Draft::new(text, &longs);
     // What was read before a fault stands.
     let _ = draft.members(operation);
-    draft.places
+    let mut places = draft.places;
+    places.longs = longs.take();
+    places
 }
 
 /// Where the text breaks off, which the fast check does not tell.
@@ -150,6 +157,7 @@ impl Stop {
 /// What has been read so far.
 struct Draft<'a> {
     text: &'a str,
+    longs: &'a RefCell<Vec<Long>>,
     start: usize,
     empty: bool,
     model: Option<Text<'a>>,
@@ -167,9 +175,10 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, longs: &'a RefCell<Vec<Long>>) -> Self {
         Draft {
             text,
+            longs,
             start: 0,
             empty: true,
             model: None,
@@ -191,7 +200,7 @@ impl<'a> Draft<'a> {
         if self.text.trim_ascii().is_empty() {
             return Err(field("body", "is empty; a JSON object is expected"));
         }
-        let mut scan = Scan::new(self.text);
+        let mut scan = Scan::noting(self.text, self.longs);
         let kind = scan.peek()?;
         if kind != Peek::Object {
             // A text that is no JSON at all is told so first.

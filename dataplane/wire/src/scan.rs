@@ -1,12 +1,16 @@
 //! A strict JSON reader in one pass: spans of what is asked for, nothing built of the rest.
 
 mod lane;
+mod long;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::Range;
 
 pub(crate) use lane::before_backslash;
-use lane::{Block, ends, string_end};
+use lane::{Block, SHORT_ESCAPE, ends, string_end};
+pub(crate) use long::Long;
+use long::{Longs, find};
 
 /// Objects and arrays inside each other at most.
 pub(crate) const DEPTH_MAX: u32 = 128;
@@ -67,19 +71,25 @@ pub(crate) struct Scan<'a> {
     text: &'a str,
     at: usize,
     depth: u32,
-    /// The text has been read before, so its strings are in order.
-    known: bool,
+    /// Known where the text has been read before, so that its strings are in order.
+    longs: Longs<'a>,
 }
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Scan { text, at: 0, depth: 0, known: false }
+        Scan { text, at: 0, depth: 0, longs: Longs::New(None) }
     }
 
-    /// A cursor over a text that has been read before, in front of the value of a member of the outermost object.
-    /// Escapes are not looked at again, and `bytes` of its strings are those of their escapes too.
-    pub(crate) fn again(text: &'a str, at: usize) -> Self {
-        Scan { text, at, depth: 1, known: true }
+    /// The same, which tells of long strings.
+    pub(crate) fn noting(text: &'a str, longs: &'a RefCell<Vec<Long>>) -> Self {
+        Scan { text, at: 0, depth: 0, longs: Longs::New(Some(longs)) }
+    }
+
+    /// A cursor over a text that has been read before, in front of the value of a member of the outermost object; `longs`
+    /// is what was told of it then. Escapes are not looked at again, and `bytes` of its strings are those of their
+    /// escapes too.
+    pub(crate) fn again(text: &'a str, at: usize, longs: &'a [Long]) -> Self {
+        Scan { text, at, depth: 1, longs: Longs::known(longs, at) }
     }
 
     /// The offset of the next byte.
@@ -141,7 +151,10 @@ impl<'a> Scan<'a> {
                 return Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64, escaped: false });
             }
         }
-        if self.known { self.known_text(start) } else { self.long_text() }
+        match self.longs {
+            Longs::Known(longs) => self.known_text(start, longs),
+            Longs::New(_) => self.long_text(),
+        }
     }
 
     /// Reads a string of any length, at whose first quote the cursor stands.
@@ -187,12 +200,19 @@ impl<'a> Scan<'a> {
         }
         self.at = at + 1;
         let raw = &self.text[start + 1..at];
+        self.longs.note(start, at, spare > 0);
         Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64 - spare, escaped: spare > 0 })
     }
 
-    fn known_text(&mut self, start: usize) -> Result<Text<'a>, Bad> {
+    fn known_text(&mut self, start: usize, mut longs: &'a [Long]) -> Result<Text<'a>, Bad> {
         let rest = &self.text.as_bytes()[start + 1..];
-        let Some((length, escaped)) = string_end(rest) else { return Err(self.torn()) };
+        let long = find(&mut longs, start).map(|long| (long.end as usize - start - 1, long.escaped));
+        self.longs = Longs::Known(longs);
+        let Some((length, escaped)) =
+            long.filter(|(length, _)| rest.get(*length) == Some(&b'"')).or_else(|| string_end(rest))
+        else {
+            return Err(self.torn());
+        };
         self.at = start + length + 2;
         let raw = &self.text[start + 1..self.at - 1];
         Ok(Text { raw, span: start..self.at, bytes: length as u64, escaped })
@@ -370,17 +390,6 @@ impl<'a> Scan<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 }
-
-/// What may stand behind a backslash for one character.
-const SHORT_ESCAPE: [bool; 256] = {
-    let mut short = [false; 256];
-    let mut index = 0;
-    while index < 8 {
-        short[b"\"\\/bfnrt"[index] as usize] = true;
-        index += 1;
-    }
-    short
-};
 
 #[cfg(test)]
 mod tests;

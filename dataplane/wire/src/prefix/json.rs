@@ -115,7 +115,7 @@ impl<'a> Page<'a, '_> {
             return self.chain.text(b"{}");
         }
         if is_json(text) {
-            return json(&mut self.chain, &mut Scan::again(text, 0), Style::Resolved);
+            return json(&mut self.chain, &mut Scan::again(text, 0, &[]), Style::Resolved);
         }
         self.chain.mark(&[QUOTE])?;
         self.chain.text(text.as_bytes())?;
@@ -125,6 +125,6 @@ impl<'a> Page<'a, '_> {
 
 /// Whether brackets and commas are; strings are not looked into, since models write their line ends unescaped.
 fn is_json(text: &str) -> bool {
-    let mut scan = Scan::again(text, 0);
+    let mut scan = Scan::again(text, 0, &[]);
     scan.pass::<Bad>().and_then(|()| scan.end()).is_ok()
 }

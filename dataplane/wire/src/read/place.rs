@@ -1,6 +1,6 @@
 //! Where a body holds what the model will see.
 
-use crate::scan::Scan;
+use crate::scan::{Long, Scan};
 
 /// A part of what the model will see, one member of the body each.
 #[derive(Clone, Copy, Debug)]
@@ -27,20 +27,23 @@ pub(crate) enum Place {
     Raw,
 }
 
-/// Offsets of the values of these members; the last one where a member is given twice.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(crate) struct Places([u32; 10]);
+/// Offsets of the values of these members, the last one where a member is given twice; and the long strings of the body.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Places {
+    values: [u32; 10],
+    pub(super) longs: Vec<Long>,
+}
 
 impl Places {
     /// The value that comes next in `scan` is that of `place`.
     pub(super) fn set(&mut self, place: Place, scan: &Scan<'_>) {
         // No value stands at 0; one beyond 4 GiB is as good as none.
-        self.0[place as usize] = u32::try_from(scan.at()).unwrap_or(0);
+        self.values[place as usize] = u32::try_from(scan.at()).unwrap_or(0);
     }
 
     /// A cursor before the value.
-    pub(crate) fn at<'a>(&self, place: Place, text: &'a str) -> Option<Scan<'a>> {
-        let at = self.0[place as usize] as usize;
-        (at > 0 && text.is_char_boundary(at)).then(|| Scan::again(text, at))
+    pub(crate) fn at<'a>(&'a self, place: Place, text: &'a str) -> Option<Scan<'a>> {
+        let at = self.values[place as usize] as usize;
+        (at > 0 && text.is_char_boundary(at)).then(|| Scan::again(text, at, &self.longs))
     }
 }

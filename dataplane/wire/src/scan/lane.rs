@@ -6,6 +6,17 @@ const QUOTE: u8x16 = u8x16::new([b'"'; 16]);
 const BACKSLASH: u8x16 = u8x16::new([b'\\'; 16]);
 const LAST_CONTROL: u8x16 = u8x16::new([0x1f; 16]);
 
+/// What may stand behind a backslash for one character.
+pub(super) const SHORT_ESCAPE: [bool; 256] = {
+    let mut short = [false; 256];
+    let mut index = 0;
+    while index < 8 {
+        short[b"\"\\/bfnrt"[index] as usize] = true;
+        index += 1;
+    }
+    short
+};
+
 /// Some bytes of a string, looked through at once.
 pub(super) struct Block {
     /// Where a quote, a backslash or a control character stands, a bit each; behind the last byte where the text ends.
