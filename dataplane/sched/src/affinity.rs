@@ -22,6 +22,10 @@ pub const RECORDS_MAX: usize = 1 << 20;
 /// More or less cached than was thought says something from this many tokens on, and from this part of the prompt on.
 const SURPRISE_TOKENS: u32 = 1024;
 const SURPRISE_PART: u32 = 8;
+/// What a surprise changes the capacity by. One that is thought too large costs more than one that is thought too small:
+/// conversations are sent to where they no longer are.
+const LARGER: f64 = 1.1;
+const SMALLER: f64 = 0.8;
 /// A prompt was used recently when less than this part of the capacity was taken in since.
 const RECENT: f64 = 0.25;
 
@@ -227,9 +231,9 @@ impl Affinity {
         self.change(place, |mirror| {
             let Mirror::Pool(pool) = mirror else { return };
             if cached > thought.saturating_add(surprise) {
-                pool.scale(1.1);
+                pool.scale(LARGER);
             } else if cached.saturating_add(surprise) < thought && distance > RECENT {
-                pool.scale(0.95);
+                pool.scale(SMALLER);
             }
         });
     }

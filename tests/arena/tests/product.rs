@@ -63,13 +63,14 @@ fn score(policy: &str, world: &str) -> Score {
 }
 
 /// Least warm share and most seconds to the first token, over three seeds.
-const FIGURES: [(&str, f64, f64); 6] = [
+const FIGURES: [(&str, f64, f64); 7] = [
     ("hetero6:agentic:1", 0.85, 6.4),
     ("single4:agentic:0.25", 0.78, 15.7),
     ("single8:agentic:0.6", 0.85, 7.6),
     ("vllm4:agentic:0.75", 0.90, 1.2),
     ("vllm4:agentic:1.5", 0.82, 5.7),
-    ("swap4:agentic2:0.25", 0.80, 5.8),
+    ("swap4:agentic2:0.25", 0.85, 4.0),
+    ("swap4:agentic2:0.5", 0.78, 9.5),
 ];
 
 #[test]
@@ -82,14 +83,27 @@ fn the_figures_of_the_rule_are_reached() {
     assert!(score.p99 <= 60.0 && score.turns >= 41.0, "{score:?}");
 }
 
+/// What the servers hold is learned: a pool that is said to hold half as much, or twice, is soon known for what it is.
+#[test]
+fn a_wrong_capacity_is_learned() {
+    let right = score("product", "hetero6:agentic:0.5");
+    for said in ["product capacity x0.5", "product capacity x2"] {
+        let wrong = score(said, "hetero6:agentic:0.5");
+        assert!(wrong.ttft <= 1.35 * right.ttft, "{said}: {wrong:?} for {right:?}");
+    }
+}
+
 /// Each term is worth something somewhere: without it the first token comes later there.
 #[test]
 fn every_term_is_worth_its_place() {
     for (without, world) in [
+        ("product no affinity", "hetero6:agentic:1"),
         ("product no eviction", "hetero6:agentic:1"),
+        ("product no eviction", "swap4:agentic2:0.25"),
         ("product no interference", "hetero6:agentic:1"),
         ("product never waits", "vllm4:agentic:1.5"),
         ("product no hold", "single4:agentic:0.25"),
+        ("product no hold", "swap4:agentic2:0.5"),
     ] {
         let (with, without_it) = (score("product in order", world), score(without, world));
         assert!(
