@@ -74,7 +74,8 @@ type Seen = BTreeMap<Name, Arc<Observed>>;
 /// work: a look at each backend, and no copy of any that stayed as it was.
 #[derive(Debug, Default)]
 pub struct Planner {
-    joined: BTreeMap<Name, Joined>,
+    /// In order of name.
+    joined: Vec<Joined>,
     /// In the order in which they are tried, and the configuration that says so.
     routes: Vec<Arc<Record<Route>>>,
     ordered: Option<Arc<Desired>>,
@@ -90,44 +91,46 @@ struct Joined {
 impl Planner {
     /// The next picture.
     pub fn plan(&mut self, desired: &Arc<Desired>, seen: &Seen) -> Picture {
-        self.joined.retain(|name, _| desired.backends.contains_key(name));
-        let backends =
-            desired.backends.iter().map(|(name, record)| self.join(name, record, seen.get(name))).collect();
+        let mut before = std::mem::take(&mut self.joined).into_iter().peekable();
+        let mut seen = seen.iter().peekable();
+        self.joined.reserve(desired.backends.len());
+        for (name, record) in &desired.backends {
+            // All three are in order of name.
+            while before.next_if(|joined| joined.planned.name < *name).is_some() {}
+            while seen.next_if(|(other, _)| *other < name).is_some() {}
+            let before = before.next_if(|joined| joined.planned.name == *name);
+            let seen = seen.next_if(|(other, _)| *other == name).map(|(_, seen)| seen);
+            self.joined.push(joined(record, seen, before));
+        }
         if !self.ordered.as_ref().is_some_and(|ordered| Arc::ptr_eq(ordered, desired)) {
             self.routes = desired.routes_in_order().into_iter().cloned().collect();
             self.ordered = Some(Arc::clone(desired));
         }
-        let routes = self.routes.clone();
-        Picture { revision: desired.revision, backends, routes, scheduling: desired.scheduling.clone() }
+        let backends = self.joined.iter().map(|joined| Arc::clone(&joined.planned)).collect();
+        let (routes, scheduling) = (self.routes.clone(), desired.scheduling.clone());
+        Picture { revision: desired.revision, backends, routes, scheduling }
     }
+}
 
-    fn join(
-        &mut self,
-        name: &Name,
-        record: &Arc<Record<Backend>>,
-        seen: Option<&Arc<Observed>>,
-    ) -> Arc<Planned> {
-        let same = |joined: &&Joined| {
-            let seen = match (&joined.seen, seen) {
-                (Some(was), Some(is)) => Arc::ptr_eq(was, is),
-                (was, is) => was.is_none() && is.is_none(),
+fn joined(record: &Arc<Record<Backend>>, seen: Option<&Arc<Observed>>, before: Option<Joined>) -> Joined {
+    let same = |joined: &Joined| {
+        let seen = match (&joined.seen, seen) {
+            (Some(was), Some(is)) => Arc::ptr_eq(was, is),
+            (was, is) => was.is_none() && is.is_none(),
+        };
+        seen && Arc::ptr_eq(&joined.record, record)
+    };
+    match before {
+        Some(joined) if same(&joined) => joined,
+        before => {
+            let planned = match seen {
+                Some(seen) => join(&record.value, seen),
+                None => join(&record.value, &Observed::default()),
             };
-            seen && Arc::ptr_eq(&joined.record, record)
-        };
-        let before = self.joined.get(name);
-        if let Some(joined) = before.filter(same) {
-            return Arc::clone(&joined.planned);
+            let kept = before.map(|joined| joined.planned).filter(|kept| **kept == planned);
+            let planned = kept.unwrap_or_else(|| Arc::new(planned));
+            Joined { record: Arc::clone(record), seen: seen.cloned(), planned }
         }
-        let planned = match seen {
-            Some(seen) => join(&record.value, seen),
-            None => join(&record.value, &Observed::default()),
-        };
-        let kept = before.map(|joined| &joined.planned).filter(|kept| ***kept == planned).cloned();
-        let planned = kept.unwrap_or_else(|| Arc::new(planned));
-        let joined =
-            Joined { record: Arc::clone(record), seen: seen.cloned(), planned: Arc::clone(&planned) };
-        self.joined.insert(name.clone(), joined);
-        planned
     }
 }
 

@@ -31,7 +31,7 @@ use log::Log;
 struct Shown {
     picture: Picture,
     lead: Option<v1::Lead>,
-    planes: BTreeMap<String, v1::Registered>,
+    planes: Arc<BTreeMap<String, v1::Registered>>,
 }
 
 struct Follower {
@@ -141,11 +141,11 @@ impl Publisher {
         if !state.plan_faults.is_empty() {
             return Published::Refused;
         }
-        let registry = Arc::clone(state.fleet.registry());
-        self.show(
-            &mut state,
-            Shown { picture, lead: render::lead(&registry), planes: render::planes(&registry) },
-        )
+        let (lead, planes) = match &state.shown {
+            Some(shown) => (shown.lead.clone(), Arc::clone(&shown.planes)),
+            None => roster(state.fleet.registry()),
+        };
+        self.show(&mut state, Shown { picture, lead, planes })
     }
 
     /// The registry, durable, is another now: a new version where data planes see a difference. `registry` is asked while
@@ -153,7 +153,7 @@ impl Publisher {
     pub fn adopt(&self, registry: impl FnOnce() -> Arc<Registry>) {
         let mut state = self.state();
         let registry = registry();
-        let (lead, planes) = (render::lead(&registry), render::planes(&registry));
+        let (lead, planes) = roster(&registry);
         if registry.lead != state.fleet.registry().lead
             && let Some(lead) = &registry.lead
         {
@@ -334,6 +334,11 @@ impl Publisher {
     pub fn followers(&self) -> usize {
         self.state().followers.len()
     }
+}
+
+/// What data planes are told of the registry.
+fn roster(registry: &Registry) -> (Option<v1::Lead>, Arc<BTreeMap<String, v1::Registered>>) {
+    (render::lead(registry), Arc::new(render::planes(registry)))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     find,
     model::{
-        Backend, Desired, Health, Name, Observed,
+        Backend, Desired, Health, Name, Observed, Record,
         observed::{Found, REASON_CHARS_MAX},
     },
 };
@@ -55,38 +55,28 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let asking = Arc::new(Semaphore::new(ASKED_MAX));
-    let mut running: BTreeMap<Name, (Backend, CancellationToken)> = BTreeMap::new();
+    let mut running = Running::new();
     let mut tasks = JoinSet::new();
     loop {
         let now = Arc::clone(&desired.borrow_and_update());
-        running.retain(|name, (backend, ends)| {
-            let wanted = now.backends.get(name).is_some_and(|record| record.value.probes_as(backend));
-            if !wanted {
-                ends.cancel();
-                forget(&sights, name);
-            }
-            wanted
-        });
-        for backend in find::fixed::backends(&now) {
-            if !running.contains_key(&backend.name) {
-                let ends = stop.child_token();
-                running.insert(backend.name.clone(), (backend.clone(), ends.clone()));
-                let kept = sights.borrow().get(&backend.name).map(|seen| seen.lasting());
-                let one = One {
-                    asker: Asker::new(backend, pace.timeout),
-                    name: backend.name.clone(),
-                    backend: backend.clone(),
-                    interval: pace.interval,
-                    sights: Arc::clone(&sights),
-                    asking: Arc::clone(&asking),
-                    ends,
-                    steady: Steady::default(),
-                    known: None,
-                    found: found.clone(),
-                    kept,
-                };
-                tasks.spawn(one.run());
-            }
+        for (name, record) in news(&mut running, &now, &sights) {
+            let (ends, backend) = (stop.child_token(), record.value.clone());
+            running.insert(name.clone(), (record, ends.clone()));
+            let kept = sights.borrow().get(&name).map(|seen| seen.lasting());
+            let one = One {
+                asker: Asker::new(&backend, pace.timeout),
+                name,
+                backend,
+                interval: pace.interval,
+                sights: Arc::clone(&sights),
+                asking: Arc::clone(&asking),
+                ends,
+                steady: Steady::default(),
+                known: None,
+                found: found.clone(),
+                kept,
+            };
+            tasks.spawn(one.run());
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -99,6 +89,35 @@ pub async fn run(
         }
     }
     tasks.shutdown().await;
+}
+
+/// What is probed, as it is configured, and how to end that.
+type Running = BTreeMap<Name, (Arc<Record<Backend>>, CancellationToken)>;
+
+/// Ends the probing of what is gone or is another now; gives what has to be begun.
+fn news(running: &mut Running, now: &Desired, sights: &Sights) -> Vec<(Name, Arc<Record<Backend>>)> {
+    let (mut wanted, mut news) = (find::fixed::backends(now).peekable(), Vec::new());
+    let new = |(name, record): (&Name, &Arc<Record<Backend>>)| (name.clone(), Arc::clone(record));
+    running.retain(|name, (record, ends)| {
+        if wanted.next_if(|(_, is)| Arc::ptr_eq(is, record)).is_some() {
+            return true;
+        }
+        // Both are in order of name.
+        while let Some(one) = wanted.next_if(|(other, _)| *other < name) {
+            news.push(new(one));
+        }
+        let is = wanted.next_if(|(other, _)| *other == name);
+        if let Some((_, is)) = is.filter(|(_, is)| is.value.probes_as(&record.value)) {
+            *record = Arc::clone(is);
+            return true;
+        }
+        ends.cancel();
+        forget(sights, name);
+        news.extend(is.map(new));
+        false
+    });
+    news.extend(wanted.map(new));
+    news
 }
 
 fn forget(sights: &Sights, name: &Name) {

@@ -53,18 +53,31 @@ pub fn delta(identity: &Identity, base: u64, was: &Shown, is: &Shown) -> Option<
     if was.lead != is.lead {
         delta.lead.clone_from(&is.lead);
     }
-    let changed = |(id, plane): &(&String, &v1::Registered)| was.planes.get(*id) != Some(*plane);
-    delta.planes = is.planes.iter().filter(changed).map(|(_, plane)| plane.clone()).collect();
-    delta.planes_gone = was.planes.keys().filter(|id| !is.planes.contains_key(*id)).cloned().collect();
+    if was.planes != is.planes {
+        planes_changed(was, is, &mut delta);
+    }
     let changed = delta.backends.len() + delta.backends_gone.len() + delta.health.len();
     let changed = changed + delta.routes.len() + delta.routes_gone.len();
     let all = is.picture.backends.len() + is.picture.routes.len();
     (changed <= CHANGED_MAX.max(all / 2)).then_some(delta)
 }
 
+fn planes_changed(was: &Shown, is: &Shown, delta: &mut v1::Delta) {
+    let changed = |(id, plane): &(&String, &v1::Registered)| was.planes.get(*id) != Some(*plane);
+    delta.planes = is.planes.iter().filter(changed).map(|(_, plane)| plane.clone()).collect();
+    delta.planes_gone = was.planes.keys().filter(|id| !is.planes.contains_key(*id)).cloned().collect();
+}
+
 fn backends(was: &Picture, is: &Picture, delta: &mut v1::Delta) {
     let (mut old, mut new) = (was.backends.iter().peekable(), is.backends.iter().peekable());
     loop {
+        if let (Some(was), Some(is)) = (old.peek(), new.peek())
+            && Arc::ptr_eq(was, is)
+        {
+            old.next();
+            new.next();
+            continue;
+        }
         let order = match (old.peek(), new.peek()) {
             (None, None) => return,
             (Some(_), None) => Ordering::Less,
