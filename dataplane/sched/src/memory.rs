@@ -19,7 +19,7 @@ pub(crate) struct Memory {
     /// Since when the last that was loaded is there.
     since: Moment,
     /// Only this one may start: its load is due.
-    claimed: Option<ModelId>,
+    pub(crate) claimed: Option<ModelId>,
     /// Those that are there and that somebody waits for.
     wanted: BTreeSet<ModelId>,
 }
@@ -80,6 +80,24 @@ impl Memory {
         spare.or_else(|| self.resident.iter().find(idle)).or(self.resident.first()).copied()
     }
 
+    /// What was asked of `model` shows that it is there.
+    pub(crate) fn loaded(&mut self, model: ModelId) {
+        if self.loading == Some(model) {
+            self.loading = None;
+        }
+    }
+
+    /// A load came to nothing: what the server last said it has is there, as far as there is room.
+    pub(crate) fn failed(&mut self, model: ModelId, told: &[ModelId], most: usize) {
+        self.loaded(model);
+        self.resident.retain(|there| *there != model);
+        for there in told.iter().filter(|there| **there != model) {
+            if self.resident.len() < most && !self.resident.contains(there) {
+                self.resident.insert(0, *there);
+            }
+        }
+    }
+
     /// A slot is free again.
     pub(crate) fn give(&mut self, slot: SlotId) {
         self.used.remove(&slot);
@@ -121,10 +139,10 @@ impl Slots {
 
     /// Says on each server that holds some models at a time whose turn it is. Who waits for what is there goes first; a
     /// model that others wait for is loaded once the last one was there for `collate` times the load, and they waited
-    /// for as long. Then nothing else starts there, so that it comes to rest.
-    pub(crate) fn collate(&mut self, queue: &Queue, collate: f64, now: Moment) {
+    /// for as long. Then nothing else starts there, so that it comes to rest. The answer is when the next turn comes.
+    pub(crate) fn collate(&mut self, queue: &Queue, collate: f64, now: Moment) -> Option<Moment> {
         if self.swapping.is_empty() {
-            return;
+            return None;
         }
         for id in &self.swapping {
             if let Some(room) = self.rooms.get_mut(*id) {
@@ -134,37 +152,46 @@ impl Slots {
         }
         let mut claims = Vec::new();
         for (number, kind) in queue.firsts() {
-            let (Some(model), Some(first)) = (kind.model, queue.ticket(number)) else { continue };
+            let Some(first) = queue.ticket(number) else { continue };
+            let reserve = kind.reserve(|id| self.room(id).is_some_and(Room::sure));
             let mut served = false;
-            for id in kind.eligible.iter() {
-                let Some(room) = self.rooms.get_mut(*id).filter(|room| room.present && room.backend.up())
-                else {
+            for id in kind.of(reserve) {
+                let Some(room) = self.rooms.get_mut(id).filter(|room| room.present && room.able()) else {
                     continue;
                 };
-                if !room.loads(model) {
-                    served = true;
-                    if room.backend.models_max.is_some() {
-                        room.memory.wanted.insert(model);
-                    }
+                let Some(model) = kind.model(id).filter(|model| !room.loads(*model)) else { continue };
+                served = true;
+                if room.backend.models_max.is_some() {
+                    room.memory.wanted.insert(model);
                 }
             }
             if !served {
-                claims.push((number, kind, model, now.since(first.since)));
+                claims.push((number, kind, reserve, first.since));
             }
         }
         claims.sort_by_key(|(number, ..)| *number);
-        for (_, kind, model, waited) in claims {
-            let due = kind.eligible.iter().filter_map(|id| {
-                let memory = &self.rooms.get(*id).filter(|room| room.present && room.backend.up())?.memory;
-                let turn = Span::of_secs(collate * self.known.speeds.load((*id, model)));
+        let mut next = None;
+        for (_, kind, reserve, since) in claims {
+            let turns = kind.of(reserve).filter_map(|id| {
+                let memory = &self.rooms.get(id).filter(|room| room.present && room.able())?.memory;
+                let model = kind.model(id)?;
+                let turn = Span::of_secs(collate * self.known.speeds.load((id, model)));
                 let free = memory.claimed.is_none() && memory.loading.is_none();
-                (free && waited >= turn && now.since(memory.since) >= turn).then_some((memory.since, *id))
+                free.then_some((since.max(memory.since) + turn, memory.since, id, model))
             });
-            let due: Option<(Moment, BackendId)> = due.min();
-            if let Some(room) = due.and_then(|(_, id)| self.rooms.get_mut(id)) {
-                room.memory.claimed = Some(model);
+            let turns: Vec<_> = turns.collect();
+            let due =
+                turns.iter().filter(|(at, ..)| *at <= now).min_by_key(|(_, since, id, _)| (*since, *id));
+            match due {
+                Some((_, _, id, model)) => {
+                    if let Some(room) = self.rooms.get_mut(*id) {
+                        room.memory.claimed = Some(*model);
+                    }
+                }
+                None => next = turns.iter().map(|(at, ..)| *at).chain(next).min(),
             }
         }
+        next
     }
 }
 
@@ -204,6 +231,16 @@ mod tests {
         assert!(memory.takes(B, 1, false));
         memory.claimed = Some(B);
         assert!(memory.takes(B, 1, true) && !memory.takes(A, 1, true) && !memory.takes(A, 1, false));
+    }
+
+    #[test]
+    fn what_was_there_before_a_load_that_failed_is_there() {
+        let mut memory = Memory::default();
+        memory.told(&[A], 1, Moment(0));
+        assert_eq!(memory.start(SlotId(0), B, 1, Moment(1)), Some(A));
+        memory.give(SlotId(0));
+        memory.failed(B, &[A], 1);
+        assert!(memory.lacks(B) && !memory.lacks(A) && memory.loading.is_none());
     }
 
     #[test]

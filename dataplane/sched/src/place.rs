@@ -86,8 +86,7 @@ impl Scheduler {
             if open.is_empty() {
                 break;
             }
-            self.pass.wake = None;
-            self.slots.collate(&self.queue, self.fleet.tuning.collate, self.now);
+            self.pass.wake = self.slots.collate(&self.queue, self.fleet.tuning.collate, self.now);
             self.window(&open, &mut window);
             self.pass.timeline.clear(self.queue.backlog(&open));
             for number in &window {
@@ -180,13 +179,12 @@ impl Scheduler {
 
     /// Whether requests of a kind may start on an open backend: none that would end a generation, or load a model that
     /// is being loaded elsewhere for them.
-    fn takes(&self, backend: BackendId, kind: &Kind, reserve: u8) -> bool {
-        let Some(room) = self.slots.room(backend) else { return false };
-        // those in reserve may know the model by another name
-        let Some(model) = kind.model.filter(|_| reserve == 0) else { return true };
+    fn takes(&self, backend: BackendId, kind: &Kind) -> bool {
+        let (Some(room), Some(model)) = (self.slots.room(backend), kind.model(backend)) else { return false };
         let loading = |other: &BackendId| {
-            let room = self.slots.room(*other).filter(|_| *other != backend);
-            room.is_some_and(|room| room.memory.loading == Some(model))
+            let loading =
+                self.slots.room(*other).filter(|_| *other != backend).and_then(|room| room.memory.loading);
+            loading.is_some() && loading == kind.model(*other)
         };
         room.takes(model, kind.policy) && !(room.loads(model) && kind.eligible.iter().any(loading))
     }
@@ -204,7 +202,7 @@ impl Scheduler {
         };
         let may = |kind: &Kind| {
             let reserve = kind.reserve(|backend| self.slots.room(backend).is_some_and(Room::sure));
-            kind.of(reserve).any(|backend| open.contains(&backend) && self.takes(backend, kind, reserve))
+            kind.of(reserve).any(|backend| open.contains(&backend) && self.takes(backend, kind))
         };
         self.queue.window(may, WINDOW, (self.now, tuning.age_max), rank, window);
     }

@@ -3,15 +3,18 @@
 //! Tickets of a line are equal before every backend, and those of one class and key among them are served in order of
 //! arrival, so only heads compete.
 
+mod kind;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub(crate) use kind::Kind;
+
 use crate::explain::Story;
 use crate::lengths::Like;
 use crate::retry::Tried;
-use crate::{Arrival, BackendId, Candidate, Class, Key, ModelId, Moment, Policy, Refusal, TicketId};
+use crate::{Arrival, BackendId, Candidate, Class, Key, Moment, Refusal, TicketId};
 
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
 const EMPTY_LINES_MAX: usize = 64;
@@ -84,41 +87,6 @@ impl Line {
     fn touches(&self, open: &BTreeSet<BackendId>) -> bool {
         self.kind.eligible.iter().any(|backend| open.contains(backend))
     }
-}
-
-/// What makes tickets equal before every backend: where they may go, by which rule, and the model that they want there.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Kind {
-    pub(crate) eligible: Arc<[BackendId]>,
-    pub(crate) model: Option<ModelId>,
-    /// By which rule they are placed there.
-    pub(crate) policy: Policy,
-    /// The `reserve` of each of `eligible`; empty where all are 0.
-    reserves: Box<[u8]>,
-}
-
-impl Kind {
-    /// Those of a `reserve`.
-    pub(crate) fn of(&self, reserve: u8) -> impl Iterator<Item = BackendId> {
-        let all = self.eligible.iter().enumerate();
-        all.filter(move |(at, _)| self.reserves.get(*at).copied().unwrap_or_default() == reserve)
-            .map(|(_, backend)| *backend)
-    }
-
-    /// The `reserve` that is in force where only some are `able` to serve.
-    pub(crate) fn reserve(&self, able: impl Fn(BackendId) -> bool) -> u8 {
-        let all = self.reserves.iter().zip(self.eligible.iter());
-        all.filter(|(_, backend)| able(**backend)).map(|(reserve, _)| *reserve).min().unwrap_or_default()
-    }
-}
-
-/// What a ticket's line is made of, beside the backends.
-struct Sort {
-    group: Group,
-    model: Option<ModelId>,
-    policy: Policy,
-    /// Of its candidates; empty where all are 0.
-    reserves: Vec<(BackendId, u8)>,
 }
 
 /// Those who are served in order of arrival.
@@ -204,7 +172,7 @@ impl Queue {
     /// Adds a ticket that does not wait, at the place of its number; `eligible` is sorted.
     pub(crate) fn push(&mut self, ticket: Box<Ticket>, eligible: &[BackendId]) {
         let number = ticket.number;
-        let line = self.join(number, sort(&ticket), eligible);
+        let line = self.join(number, group(&ticket), Kind::of_ticket(&ticket, eligible));
         self.tickets.insert(ticket.arrival.ticket, number);
         self.deadlines.insert((ticket.arrival.deadline, number));
         *self.keys.entry(ticket.arrival.key).or_default() += 1;
@@ -264,9 +232,13 @@ impl Queue {
         self.empty = 0;
         let mut stranded = Vec::new();
         for number in self.numbers() {
-            match self.ticket(number).map(|ticket| (sort(ticket), eligible(ticket))) {
-                Some((sort, Ok(eligible))) => {
-                    let line = self.join(number, sort, &eligible);
+            let sorted = self.ticket(number).map(|ticket| {
+                let kind = eligible(ticket).map(|eligible| Kind::of_ticket(ticket, &eligible));
+                (group(ticket), kind)
+            });
+            match sorted {
+                Some((group, Ok(kind))) => {
+                    let line = self.join(number, group, kind);
                     if let Some(waiting) = self.waiting.get_mut(&number) {
                         waiting.line = line;
                     }
@@ -314,14 +286,7 @@ impl Queue {
     }
 
     /// Puts a number into its line.
-    fn join(&mut self, number: Number, sort: Sort, eligible: &[BackendId]) -> LineId {
-        let Sort { group, model, policy, reserves } = sort;
-        let reserve = |backend: &BackendId| {
-            reserves.iter().find(|(id, _)| id == backend).map_or(0, |(_, reserve)| *reserve)
-        };
-        let reserves =
-            if reserves.is_empty() { Box::default() } else { eligible.iter().map(reserve).collect() };
-        let kind = Kind { eligible: eligible.into(), model, policy, reserves };
+    fn join(&mut self, number: Number, group: Group, kind: Kind) -> LineId {
         if let Some(id) = self.kinds.get(&kind)
             && let Some(line) = self.lines.get_mut(id)
         {
@@ -350,21 +315,10 @@ fn group(ticket: &Ticket) -> Group {
     (ticket.arrival.class, ticket.arrival.key)
 }
 
-/// Its group, the model that it wants, of which the first name stands for all, its policy and the reserves.
-fn sort(ticket: &Ticket) -> Sort {
-    let candidates = &ticket.arrival.candidates;
-    let reserves = match candidates.iter().any(|candidate| candidate.reserve > 0) {
-        true => candidates.iter().map(|candidate| (candidate.backend, candidate.reserve)).collect(),
-        false => Vec::new(),
-    };
-    let model = candidates.first().map(|candidate| candidate.model);
-    Sort { group: group(ticket), model, policy: ticket.arrival.policy, reserves }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Asked, Chain, Class, Key, Span};
+    use crate::{Asked, Chain, Class, Key, ModelId, Policy, Span};
 
     #[test]
     fn ever_new_sets_of_backends_leave_nothing_behind() {
@@ -379,7 +333,11 @@ mod tests {
                 prompt_tokens: 0,
                 prompt: Chain::default(),
                 policy: Policy::Priority,
-                candidates: Box::default(),
+                candidates: Box::new([turn, turn + 1].map(|id| Candidate {
+                    backend: BackendId(id),
+                    model: ModelId(0),
+                    reserve: 0,
+                })),
                 deadline: Moment::NEVER,
             };
             let ticket = queue.draw(arrival, Moment::default());

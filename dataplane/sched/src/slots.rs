@@ -11,7 +11,7 @@ use crate::room::Room;
 use crate::sorted::Sorted;
 use crate::{
     BREAKER_REST_MAX, BackendId, CANDIDATES_MAX, Candidate, Cause, Fault, Fleet, LIMITED_REST_MIN,
-    LONG_TOKENS, Moment, Outcome, Policy, Prefix, SlotId, Span, TicketId, Usage,
+    LONG_TOKENS, ModelId, Moment, Outcome, Policy, Prefix, SlotId, Span, TicketId, Usage,
 };
 
 pub(crate) struct Run {
@@ -186,7 +186,7 @@ impl Slots {
         let run = self.runs.get_mut(&ticket).filter(|run| run.first.is_none())?;
         let room = self.rooms.get_mut(run.backend).expect("a room stays while a request runs in it");
         run.first = Some(now);
-        room.memory.loading = None;
+        room.memory.loaded(run.course.place.1);
         room.waited(now.since(run.since).secs());
         room.streaming += 1;
         room.switch.succeed(run.era, now).then_some(run.backend)
@@ -210,16 +210,19 @@ impl Slots {
         match outcome {
             // the first content said so already
             Outcome::Done if run.first.is_some() => {}
-            Outcome::Done => drop(room.switch.succeed(run.era, now)),
+            Outcome::Done => {
+                room.memory.loaded(run.course.place.1);
+                room.switch.succeed(run.era, now);
+            }
             Outcome::Failed => room.switch.fail(run.era, Cause::Failed, now, self.seed, backend),
             Outcome::Aborted | Outcome::Unsent => room.switch.pass(run.era),
         }
         let cut = matches!(outcome, Outcome::Failed | Outcome::Aborted);
         let held = self.release(&run, cut, now).since(run.since);
-        if outcome != Outcome::Unsent
-            && let Some(room) = self.rooms.get_mut(backend)
-        {
-            room.pace.add(held);
+        match self.rooms.get_mut(backend) {
+            _ if outcome == Outcome::Unsent => self.unload(&run),
+            Some(room) => room.pace.add(held),
+            None => {}
         }
         self.settle(backend);
         Some(backend)
@@ -248,6 +251,7 @@ impl Slots {
             room.switch.fail(run.era, cause, now, self.seed, backend);
         }
         self.release(&run, sent, now);
+        self.unload(&run);
         self.settle(backend);
         let streamed = run.first.is_some();
         let unreached = fault == Fault::Refused && !sent && !streamed;
@@ -335,10 +339,10 @@ impl Slots {
         let Run { backend, slot, first, .. } = *run;
         let room = self.rooms.get_mut(backend).expect("a room stays while a request runs in it");
         room.busy -= 1;
-        if room.busy == 0 {
-            room.memory.loading = None;
-        }
         room.runs.retain(|id| *id != run.ticket.arrival.ticket);
+        if !awaited(&self.runs, room, run.course.place.1) {
+            room.memory.loaded(run.course.place.1);
+        }
         let secs = (run.course.charge, now.since(run.since).secs());
         self.fair.end(run.ticket.arrival.key, secs, weight(&run.ticket), run.since);
         room.streaming -= u32::from(first.is_some());
@@ -350,6 +354,15 @@ impl Slots {
             room.give(slot);
         }
         until
+    }
+
+    /// A request that should have loaded its model failed before any content: the server has what it last said.
+    fn unload(&mut self, run: &Run) {
+        let (backend, model) = run.course.place;
+        let Some(room) = self.rooms.get_mut(backend).filter(|_| run.course.load > 0.0) else { return };
+        if let Some(most) = room.backend.models_max.filter(|_| !awaited(&self.runs, room, model)) {
+            room.memory.failed(model, &room.backend.resident, most as usize);
+        }
     }
 
     /// Brings the end of a room's rest into the books, and forgets a room that left the fleet once its last
@@ -372,6 +385,12 @@ impl Slots {
             self.known.forget(backend);
         }
     }
+}
+
+/// Whether some request there waits for the first token of a model.
+fn awaited(runs: &BTreeMap<TicketId, Run>, room: &Room, model: ModelId) -> bool {
+    let waits = |run: &Run| run.course.place.1 == model && run.first.is_none();
+    room.runs.iter().filter_map(|id| runs.get(id)).any(waits)
 }
 
 fn weight(ticket: &Ticket) -> f64 {

@@ -178,3 +178,58 @@ fn a_model_is_kept_for_a_conversation_that_will_be_back() {
         ],
     );
 }
+
+#[test]
+fn each_server_has_its_own_name_for_a_model() {
+    check(
+        "a:1,one b:2,one,has=2",
+        &[
+            ("0 arrive 1 on a model 1", "start 1 a0"),
+            ("0 arrive 2 on b model 2", "start 2 b0"),
+            ("0 arrive 3 on b model 2", "start 3 b1"),
+            ("1000 first 2", ""),
+            ("1000 arrive 4 on ab model 1/2", ""),
+            ("2000 done 2", "start 4 b0"),
+        ],
+    );
+}
+
+#[test]
+fn an_answer_in_one_piece_shows_that_its_model_is_there() {
+    check(
+        "a:2,models=2",
+        &[
+            ("0 arrive 1 on a model 1", "start 1 a0"),
+            ("1000 arrive 2 on a model 1", "start 2 a1"),
+            ("2000 done 1", ""),
+            ("3000 arrive 3 on a model 2", "start 3 a0"),
+        ],
+    );
+}
+
+#[test]
+fn a_first_token_of_another_model_ends_no_load() {
+    check(
+        "a:2,models=2,has=1 b:1,one",
+        &[
+            ("0 arrive 1 on a model 1", "start 1 a0"),
+            ("0 arrive 2 on a model 2", "start 2 a1"),
+            ("1000 first 1", ""),
+            ("1000 arrive 3 on ab model 2", ""),
+            ("2000 first 2", "start 3 b0"),
+        ],
+    );
+}
+
+#[test]
+fn who_will_not_go_to_a_server_keeps_nothing_in_its_memory() {
+    check(
+        "a:1,one,has=1 b:1,one,has=1",
+        &[
+            ("0 arrive 1 on a model 1", "start 1 a0"),
+            // b is in reserve
+            ("0 arrive 2 on a/b model 1 by affinity", ""),
+            ("0 arrive 3 on b model 2 by affinity", "start 3 b0"),
+        ],
+    );
+}

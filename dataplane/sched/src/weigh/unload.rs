@@ -18,10 +18,11 @@ struct Loss {
 
 impl Weigher<'_> {
     /// Seconds that a load of `model` there makes others read again, weighted with the chance that they come back; `None`
-    /// when one will be back so soon that the server is kept for it.
+    /// when one will be back so soon that the server is kept for it. Where the load is due nobody else may start there.
     pub(super) fn unloads(&mut self, (backend, model): (BackendId, ModelId), room: &Room) -> Option<f64> {
         let loss = self.unloaded((backend, model), room);
-        (self.tuning.hold * loss.pull <= 1.0).then_some(self.tuning.eviction_weight * loss.again)
+        let due = room.memory.claimed == Some(model);
+        (due || self.tuning.hold * loss.pull <= 1.0).then_some(self.tuning.eviction_weight * loss.again)
     }
 
     /// The same for a load when what runs there has ended, which nobody is kept from.

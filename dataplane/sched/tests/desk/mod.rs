@@ -187,8 +187,10 @@ fn read_arrival(mut words: SplitWhitespace) -> Arrival {
                 arrival.prompt = chain(words.next().unwrap());
             }
             "model" => {
-                let model = ModelId(number(&mut words) as u32);
-                arrival.candidates.iter_mut().for_each(|candidate| candidate.model = model);
+                let models = words.next().unwrap().split('/').cycle();
+                for (candidate, model) in arrival.candidates.iter_mut().zip(models) {
+                    candidate.model = ModelId(model.parse().unwrap());
+                }
             }
             "key" => arrival.key = Key(number(&mut words)),
             "class" => {
