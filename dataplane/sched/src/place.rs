@@ -194,7 +194,7 @@ impl Scheduler {
     fn window(&self, open: &BTreeSet<BackendId>, window: &mut Vec<Number>) {
         let fair = &self.slots.fair;
         let tuning = &self.fleet.tuning;
-        let least = fair.least(self.queue.keys());
+        let least = fair.least(self.queue.keys().keys());
         let rank = |key, number, picked: usize| {
             let like = self.queue.ticket(number).filter(|_| picked > 0).map(Ticket::like);
             let each = like.map_or(0.0, |like| 2.0 + self.slots.known.answers.expected(like) / 30.0);

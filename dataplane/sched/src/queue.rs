@@ -217,9 +217,9 @@ impl Queue {
         self.keys.contains_key(&key)
     }
 
-    /// The keys of those who wait.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.keys()
+    /// Who waits, of each key.
+    pub(crate) fn keys(&self) -> &BTreeMap<Key, usize> {
+        &self.keys
     }
 
     /// Puts everyone in the line that `eligible` says now. Who gets none is named, oldest first, to be taken out.
