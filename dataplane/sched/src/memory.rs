@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::queue::{Queue, Ticket};
 use crate::room::Room;
 use crate::slots::Slots;
-use crate::{BackendId, CANDIDATES_MAX, Candidate, ModelId, Moment, SlotId, Span};
+use crate::{BackendId, CANDIDATES_MAX, Candidate, ModelId, Moment, Policy, SlotId, Span};
 
 /// The models in a server's memory, and what is done with them.
 #[derive(Debug, Default)]
@@ -188,7 +188,11 @@ impl Slots {
                         room.memory.claimed = Some(*model);
                     }
                 }
-                None => next = turns.iter().map(|(at, ..)| *at).chain(next).min(),
+                // nobody else is kept from what is idle
+                None if kind.policy == Policy::CacheAffine => {
+                    next = turns.iter().map(|(at, ..)| *at).chain(next).min();
+                }
+                None => {}
             }
         }
         next

@@ -83,6 +83,7 @@ impl Scheduler {
         let mut window = std::mem::take(&mut self.pass.window);
         'again: loop {
             open.retain(|backend| self.slots.free(*backend) > 0);
+            self.pass.wake = None;
             if open.is_empty() {
                 break;
             }
