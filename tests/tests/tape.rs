@@ -65,6 +65,18 @@ fn bytes(lines: &[String]) -> Vec<u8> {
     lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect()
 }
 
+#[cfg(unix)]
+#[test]
+fn a_tape_is_private_also_where_a_file_was_before() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("old.tape");
+    fs::write(&path, "something").expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("its mode");
+    record(1, &path, BYTES_MAX);
+    assert_eq!(fs::metadata(&path).expect("a tape").permissions().mode() & 0o777, 0o600);
+}
+
 #[test]
 fn stories_replay_to_identical_decisions() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -43,8 +43,11 @@ impl Recorder {
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut tape =
-            Tape { file: BufWriter::new(options.open(path)?), bytes: 0, bytes_max, buffer: Vec::new() };
+        let file = options.open(path)?;
+        // one that was there keeps its mode otherwise
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        let mut tape = Tape { file: BufWriter::new(file), bytes: 0, bytes_max, buffer: Vec::new() };
         tape.write(&Line::Head(Head::new(seed, fleet)))?;
         tape.file.flush()?;
         let (lines, coming) = sync_channel(RECORDS_WAITING_MAX);
