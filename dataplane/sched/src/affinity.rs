@@ -135,6 +135,11 @@ impl Mirror {
     }
 }
 
+/// So many tokens more or less than was thought say something of a prompt of `total`.
+pub(crate) fn surprise(total: u32) -> u32 {
+    SURPRISE_TOKENS.max(total / SURPRISE_PART)
+}
+
 /// All mirrors.
 #[derive(Debug, Default)]
 pub(crate) struct Affinity {
@@ -227,7 +232,7 @@ impl Affinity {
         thought: u32,
         distance: f64,
     ) {
-        let surprise = SURPRISE_TOKENS.max(total / SURPRISE_PART);
+        let surprise = surprise(total);
         self.change(place, |mirror| {
             let Mirror::Pool(pool) = mirror else { return };
             if cached > thought.saturating_add(surprise) {

@@ -1,5 +1,6 @@
 //! How fast backends are, learned from what became of requests.
 
+use crate::affinity::surprise;
 use crate::sorted::Sorted;
 use crate::{BackendId, ModelId, Span};
 
@@ -23,6 +24,8 @@ const LOAD_WEIGHT: f64 = 0.3;
 const RATIO_WEIGHT: f64 = 0.1;
 const RATIO_MIN: f64 = 0.1;
 const RATIO_MAX: f64 = 10.0;
+/// So often in a row a prompt that takes longer or shorter than it should is laid to its cache, then to the speed.
+const DOUBTS_MAX: u32 = 8;
 
 /// Tokens and the time they took, the newest weighing most.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ struct Speeds {
     load: Option<f64>,
     /// Tokens of prompts as the server counts them, for each that was estimated.
     ratio: f64,
+    /// How many prompts in a row took much longer or shorter than they should.
+    doubts: u32,
 }
 
 impl Speeds {
@@ -61,6 +66,7 @@ impl Speeds {
         decode: DECODE_GUESS,
         load: None,
         ratio: 1.0,
+        doubts: 0,
     };
 }
 
@@ -83,6 +89,22 @@ impl Estimate {
             speeds.prefill.add(tokens, secs);
             speeds.prefill_guess.add(0.0, 0.0);
         }
+    }
+
+    /// A server that does not tell how much of a prompt of `total` tokens was cached says that it read the rest in that time.
+    /// The answer is how much was, where that is far from what was `thought`: a server that lost its cache is not slow.
+    pub(crate) fn noticed(
+        &mut self,
+        place: (BackendId, ModelId),
+        (total, thought): (u32, u32),
+        took: Span,
+    ) -> Option<u32> {
+        let speeds = self.speeds.get_mut(place).filter(|speeds| speeds.prefill.tokens > 0.0)?;
+        let read = took.secs() * speeds.prefill.per_second();
+        let cached = total.saturating_sub(read.round() as u32);
+        let far = cached.abs_diff(thought) > surprise(total);
+        speeds.doubts = if far { speeds.doubts.saturating_add(1) } else { 0 };
+        (1..=DOUBTS_MAX).contains(&speeds.doubts).then_some(cached)
     }
 
     /// So many tokens were answered in that time.

@@ -92,24 +92,31 @@ impl Known {
             self.answers.add(ticket.like(), output);
             self.speeds.decoded(course.place, output, answered);
         }
-        let Some(first) = first else { return };
         // what the server tells is in its tokens, what is thought in ours
         let total = usage.prompt.unwrap_or(ticket.tokens());
         if let Some(prompt) = usage.prompt {
             self.speeds.counted(course.place, ticket.tokens(), prompt);
         }
-        let told = usage.cached.map(|cached| cached.min(total));
+        let thought = course.thought.min(total);
+        let noticed = |took| self.speeds.noticed(course.place, (total, thought), took);
+        let told = match usage.cached {
+            Some(cached) => Some(cached.min(total)),
+            None => usage.prefill.and_then(noticed),
+        };
         if let Some(cached) = told {
             let ours = u64::from(cached) * u64::from(ticket.tokens()) / u64::from(total.max(1));
             self.caches.learn(course.place, ticket.tokens(), ours as u32, course.thought, course.distance);
         }
-        let took = usage.prefill.unwrap_or(first.since(since));
+        let uncached = total - told.unwrap_or(thought);
+        let waited = first.map(|first| first.since(since));
         if course.load > 0.0 {
-            let rest = f64::from(total - told.unwrap_or(course.thought).min(total));
-            let read = rest / self.speeds.prefill(course.place);
-            self.speeds.loaded(course.place, (first.since(since).secs() - read).max(0.0));
-        } else if !course.shared {
-            let uncached = total - told.unwrap_or(course.thought).min(total);
+            // of an answer in one piece nobody knows when it began
+            let Some(waited) = waited else { return };
+            let read = f64::from(uncached) / self.speeds.prefill(course.place);
+            self.speeds.loaded(course.place, (waited.secs() - read).max(0.0));
+        } else if let Some(took) = usage.prefill.or(waited)
+            && !course.shared
+        {
             let certain = told.is_some() || arrival.prompt.tokens() > 0;
             self.speeds.prefilled(course.place, uncached, certain, took);
         }

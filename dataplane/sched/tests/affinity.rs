@@ -106,6 +106,33 @@ fn a_pool_holds_what_all_slots_read() {
     );
 }
 
+/// What a pool is found to hold of the first of three prompts that are more than it was thought to hold, after five answers
+/// with this usage.
+fn held_after(usage: &str) -> String {
+    let mut steps = vec!["0 arrive 90 on a says tttttttt".to_owned()];
+    steps.push("9000 done 90 prompt=8000 prefill=8000 cached=0".to_owned());
+    for (ticket, letter) in (1..).zip(["b", "c", "d", "e", "f"]) {
+        steps.push(format!("{ticket}0000 arrive {ticket} on a says {}", letter.repeat(8)));
+        steps.push(format!("{ticket}9000 done {ticket} {usage}"));
+    }
+    for (ticket, letter) in (6..).zip(["x", "y", "z"]) {
+        steps.push(format!("{ticket}0000 arrive {ticket} on a says {}", letter.repeat(8)));
+        steps.push(format!("{ticket}9000 done {ticket} prompt=8000 cached=0"));
+    }
+    steps.push("100000 arrive 10 on a says xxxxxxxx".to_owned());
+    steps.push("? cached 10".to_owned());
+    let said = desk::run(1, "a:1,pool=20000", steps.iter().map(String::as_str));
+    said.last().cloned().unwrap_or_default()
+}
+
+#[test]
+fn an_answer_in_one_piece_tells_what_a_pool_holds_too() {
+    assert_eq!(held_after("prompt=8000"), "4000");
+    assert_eq!(held_after("prompt=8000 cached=8000"), "7999");
+    // by the time that the server says it took for the rest
+    assert_eq!(held_after("prompt=8000 prefill=100"), "7999");
+}
+
 #[test]
 fn a_model_is_loaded_once_and_ends_no_generation() {
     check(

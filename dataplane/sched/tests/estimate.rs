@@ -80,3 +80,59 @@ fn each_backend_has_its_own_and_takes_it_along() {
         ],
     );
 }
+
+#[test]
+fn what_a_server_says_of_an_answer_in_one_piece_counts() {
+    check(
+        "a:1",
+        &[
+            ("0 arrive 1 on a", "start 1 a0"),
+            ("9000 done 1 prompt=1000 cached=0 prefill=1000", ""),
+            ("9000 arrive 2 on a", "start 2 a0"),
+            ("? prefill 2", "1000"),
+            // nobody saw when it began
+            ("12000 done 2 prompt=1000 cached=0", ""),
+            ("12000 arrive 3 on a", "start 3 a0"),
+            ("? prefill 3", "1000"),
+        ],
+    );
+}
+
+#[test]
+fn a_server_that_lost_its_cache_is_not_slow() {
+    check(
+        "a:1",
+        &[
+            ("0 arrive 1 on a says sxxxxxxx", "start 1 a0"),
+            ("8000 done 1 prompt=8000 prefill=8000 output=30", ""),
+            ("9000 arrive 2 on a says sxxxxxxxAu", "start 2 a0"),
+            ("? cached 2", "8030"),
+            ("20000 done 2 prompt=10000 prefill=10000 output=30", ""),
+            ("21000 arrive 3 on a says sxxxxxxxAuAu", "start 3 a0"),
+            ("? prefill 3", "999"),
+            ("? cached 3", "10030"),
+            ("23000 done 3 prompt=12000 prefill=2000 output=30", ""),
+            ("24000 arrive 4 on a", "start 4 a0"),
+            ("? prefill 4", "999"),
+        ],
+    );
+}
+
+#[test]
+fn a_server_that_became_slow_is_known_for_it_after_some_turns() {
+    let mut steps = vec!["0 arrive 0 on a says sxxxxxxx".to_owned()];
+    steps.push("8000 done 0 prompt=8000 prefill=8000 output=1000".to_owned());
+    let mut says = "sxxxxxxx".to_owned();
+    for turn in 1..14 {
+        says += "Au";
+        let prompt = 1000 * says.len();
+        steps.push(format!("{turn}0000 arrive {turn} on a says {says}"));
+        steps.push(format!("? prefill {turn}"));
+        steps.push(format!("{turn}9000 done {turn} prompt={prompt} prefill=8000 output=1000"));
+    }
+    let said = desk::run(1, "a:1", steps.iter().map(String::as_str));
+    let rates: Vec<u32> = said.iter().filter_map(|said| said.parse().ok()).collect();
+    let (before, after) = rates.split_at(9);
+    assert!(before.iter().all(|rate| (999..=1000).contains(rate)), "{rates:?}");
+    assert!(after.is_sorted_by(|one, next| one > next) && after[3] < 800, "{rates:?}");
+}

@@ -2,8 +2,8 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,unknown,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab/c tokens 50 until 100` (c in reserve), `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `done 1 prompt=900 cached=100`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `told a 3 [AGE]`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
-//! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`.
+//! `done 1 prompt=900 cached=100 prefill=900`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `told a 3 [AGE]`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
+//! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`, `? cached 1`.
 
 use std::collections::BTreeMap;
 use std::str::SplitWhitespace;
@@ -107,8 +107,9 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
         let ticket = TicketId(number(words));
         let mut usage = Usage::default();
         for (what, count) in words.filter_map(|word| word.split_once('=')) {
-            let count = Some(count.parse().unwrap());
+            let count = Some(count.parse::<u32>().unwrap());
             match what {
+                "prefill" => usage.prefill = count.map(|millis| Span::from_millis(millis.into())),
                 "prompt" => usage.prompt = count,
                 "cached" => usage.cached = count,
                 "output" => usage.output = count,
@@ -303,6 +304,10 @@ fn ask(core: &Scheduler, question: &str) -> String {
         "prefill" => {
             let tps = core.prefill_tps(TicketId(number(&mut words)));
             tps.map_or("none".into(), |tps| tps.to_string())
+        }
+        "cached" => {
+            let expected = core.expected(TicketId(number(&mut words)));
+            expected.map_or("none".into(), |expected| expected.cached.to_string())
         }
         "weighed" => core.evaluations().to_string(),
         "retries" => core.view().retries.to_string(),
