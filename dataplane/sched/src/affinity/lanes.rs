@@ -154,7 +154,9 @@ impl Lanes {
             self.trim();
         }
         if warm.saved > 0 {
-            let most = (0..self.saved.len()).max_by_key(|index| self.saved[*index].held.common(&prompt));
+            // of those that have as much in common, as of one system prompt, the server takes the first
+            let common = |index: &usize| self.saved[*index].held.common(&prompt);
+            let most = (0..self.saved.len()).rev().max_by_key(common);
             if let Some(saved) = most.and_then(|index| self.saved.remove(index)) {
                 self.saved_tokens -= u64::from(saved.held.tokens());
             }
@@ -229,4 +231,33 @@ impl Lanes {
 /// The tokens of the longest overlap of a prompt with one of these, or with what it had before.
 fn longest<'a>(held: impl Iterator<Item = &'a Sequence>, prompt: &Chain, most: Overlap) -> u32 {
     held.fold(most, |most, held| held.overlap_above(prompt, most).unwrap_or(most)).tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Block;
+
+    /// A thousand tokens a letter.
+    fn chain(text: &str) -> Chain {
+        let mut hash = 0u64;
+        Chain::new(text.bytes().map(|byte| {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3).rotate_left(29);
+            Block { hash, tokens: 1000, own: false }
+        }))
+    }
+
+    #[test]
+    fn of_those_with_one_beginning_the_first_comes_back_from_memory() {
+        let mut lanes = Lanes::default();
+        lanes.resize(1, 100_000);
+        for (ticket, text) in (0..).zip(["sabc", "sdef", "xyz", "sghi"]) {
+            let warm = lanes.peek(&chain(text), 4000).unwrap();
+            lanes.start(TicketId(ticket), chain(text), warm, Moment(ticket));
+            lanes.finish(TicketId(ticket), 0, End::Tool, Moment(ticket));
+        }
+        // the last came upon nothing in the slot, and took the first that begins as it does
+        assert_eq!(lanes.anywhere(&chain("sabc")), 1000);
+        assert_eq!(lanes.anywhere(&chain("sdef")), 4000);
+    }
 }
