@@ -76,6 +76,7 @@ impl Known {
         now: Moment,
     ) {
         let arrival = &ticket.arrival;
+        let usage = credible(usage, ticket.tokens(), now.since(since));
         let end = usage.end;
         let answered = first.map_or(Span::ZERO, |first| now.since(first));
         let guess = (answered.secs() * self.speeds.decode(course.place)) as u32;
@@ -118,6 +119,10 @@ impl Known {
             && !course.shared
         {
             let certain = told.is_some() || arrival.prompt.tokens() > 0;
+            // more of it was cached than is known, as after a restart of this process
+            if told.is_none() && f64::from(uncached) > took.secs() * READS_UNTOLD_TPS_MAX {
+                return;
+            }
             self.speeds.prefilled(course.place, uncached, certain, took);
         }
     }
@@ -146,5 +151,60 @@ impl Known {
         self.speeds.forget(backend);
         self.caches.forget(backend);
         self.recent.forget(backend);
+    }
+}
+
+/// No server writes or reads faster, in tokens a second, nor counts a prompt as so many times what was estimated.
+const WRITES_TPS_MAX: f64 = 20_000.0;
+const READS_TPS_MAX: f64 = 500_000.0;
+/// And none that does not tell what was cached: those are single machines.
+const READS_UNTOLD_TPS_MAX: f64 = 20_000.0;
+const COUNTS_MAX: u32 = 16;
+/// Beyond that, whatever the length: an estimate may miss an image, and answers come in pieces.
+const TOKENS_SPARED: u32 = 65_536;
+
+/// What a server tells, without what cannot be: one absurd figure would be believed by all that is learned.
+fn credible(told: Usage, estimated: u32, held: Span) -> Usage {
+    let mut usage = told;
+    let written = held.secs() * WRITES_TPS_MAX + 1024.0;
+    usage.output = told.output.filter(|output| f64::from(*output) <= written);
+    let counted = estimated.saturating_mul(COUNTS_MAX).saturating_add(TOKENS_SPARED);
+    usage.prompt = told.prompt.filter(|prompt| *prompt <= counted);
+    let total = usage.prompt.unwrap_or(estimated);
+    usage.cached = told.cached.filter(|cached| *cached <= counted);
+    let read = f64::from(total - usage.cached.unwrap_or(0).min(total));
+    // where it does not say how much was cached, that may be why it was fast
+    let slow = |took: &Span| usage.cached.is_none() || read <= took.secs() * READS_TPS_MAX;
+    usage.prefill = told.prefill.filter(|took| *took <= held && slow(took));
+    usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_that_cannot_be_are_not_believed() {
+        let held = Span::from_secs(2);
+        let told = Usage {
+            cached: Some(900),
+            prompt: Some(1000),
+            output: Some(50),
+            prefill: Some(Span::from_millis(10)),
+            ..Usage::default()
+        };
+        assert_eq!(credible(told, 1000, held), told);
+        let absurd = [
+            Usage { output: Some(u32::MAX), ..told },
+            Usage { prefill: Some(Span(u64::MAX)), ..told },
+            Usage { prefill: Some(Span::ZERO), ..told },
+        ];
+        for (at, absurd) in absurd.into_iter().enumerate() {
+            let seen = credible(absurd, 1000, held);
+            assert_ne!(seen, absurd, "{at}");
+            assert_eq!((seen.prompt, seen.cached), (told.prompt, told.cached), "{at}");
+        }
+        let seen = credible(Usage { prompt: Some(u32::MAX), cached: Some(u32::MAX), ..told }, 1000, held);
+        assert_eq!((seen.prompt, seen.cached, seen.output), (None, None, told.output));
     }
 }

@@ -113,7 +113,7 @@ fn a_server_that_lost_its_cache_is_not_slow() {
             ("? cached 3", "10030"),
             ("23000 done 3 prompt=12000 prefill=2000 output=30", ""),
             ("24000 arrive 4 on a", "start 4 a0"),
-            ("? prefill 4", "999"),
+            ("? prefill 4", "998"),
         ],
     );
 }
@@ -135,4 +135,19 @@ fn a_server_that_became_slow_is_known_for_it_after_some_turns() {
     let (before, after) = rates.split_at(9);
     assert!(before.iter().all(|rate| (999..=1000).contains(rate)), "{rates:?}");
     assert!(after.is_sorted_by(|one, next| one > next) && after[3] < 800, "{rates:?}");
+}
+
+#[test]
+fn a_prompt_that_was_read_at_once_says_nothing_of_the_speed() {
+    // the server has the prompt from before this process began, and does not say so
+    check(
+        "a:1",
+        &[
+            ("0 arrive 1 on a tokens 30000 by affinity", "start 1 a0"),
+            ("50 first 1", ""),
+            ("1000 done 1 prompt=30000 output=20", ""),
+            ("2000 arrive 2 on a tokens 100 by affinity", "start 2 a0"),
+            ("? prefill 2", "none"),
+        ],
+    );
 }
