@@ -270,15 +270,15 @@ impl Relay {
     fn release(&mut self, outcome: Outcome) {
         let Some(mut lease) = self.lease.take() else { return };
         let narrow = |count: Option<u64>| count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        let wire::Report { usage, timing, finish, .. } = self.tap.report();
+        let wire::Report { usage, timing, finish, calls, .. } = self.tap.report();
         lease.outcome = outcome;
         lease.usage = sched::Usage {
             cached: narrow(self.cached()),
             prompt: narrow(usage.prompt),
             output: narrow(usage.output),
             prefill: timing.prefill_us.map(Span),
-            end: match finish.as_deref() {
-                Some("tool_calls" | "function_call" | "tool_use") => End::Tool,
+            end: match finish {
+                Some(_) if *calls => End::Tool,
                 Some(_) => End::Turn,
                 None => End::Unknown,
             },

@@ -102,7 +102,7 @@ impl Known {
         let noticed = |took| self.speeds.noticed(course.place, (total, thought), took);
         let told = match usage.cached {
             Some(cached) => Some(cached.min(total)),
-            None => usage.prefill.and_then(noticed),
+            None => usage.prefill.filter(|_| !course.shared).and_then(noticed),
         };
         if let Some(cached) = told {
             let ours = u64::from(cached) * u64::from(ticket.tokens()) / u64::from(total.max(1));

@@ -59,6 +59,8 @@ pub struct Report {
     pub error: Option<String>,
     /// Why the answer ended, as the server says it.
     pub finish: Option<String>,
+    /// It calls a tool: a program goes on with the conversation, and soon.
+    pub calls: bool,
     /// Tokens.
     pub usage: Usage,
     /// Times.
@@ -97,6 +99,7 @@ struct State {
 
 impl State {
     fn finish(&mut self, reason: String) {
+        self.report.calls |= matches!(reason.as_str(), "tool_calls" | "function_call" | "tool_use");
         self.report.finish = Some(reason);
     }
 

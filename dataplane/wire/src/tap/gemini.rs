@@ -6,8 +6,8 @@ use super::whole::Leaf;
 use super::{State, says_something};
 use crate::scan::{Bad, Peek, Scan};
 
-pub(super) const LEAVES: [Leaf; 4] =
-    [(1, "usageMetadata"), (1, "promptFeedback"), (1, "error"), (3, "finishReason")];
+pub(super) const LEAVES: [Leaf; 5] =
+    [(1, "usageMetadata"), (1, "promptFeedback"), (1, "error"), (3, "content"), (3, "finishReason")];
 
 pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
     Scan::new(text).object::<Bad>(|scan, key| {
@@ -24,6 +24,11 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
 
 pub(super) fn leaf(state: &mut State, key: &str, value: &str) {
     match key {
+        "content" => members(value, |key, value| {
+            if key == "parts" {
+                parts(state, value);
+            }
+        }),
         "usageMetadata" => gemini(&mut state.report.usage, value),
         "finishReason" => {
             if let Some(reason) = string(value) {
@@ -47,15 +52,7 @@ fn candidate(state: &mut State, scan: &mut Scan<'_>) -> Result<(), Bad> {
     }
     scan.object::<Bad>(|scan, key| {
         let span = scan.skip()?;
-        let value = scan.slice(&span);
-        match key.raw {
-            "content" => members(value, |key, value| {
-                if key == "parts" {
-                    parts(state, value);
-                }
-            }),
-            key => leaf(state, key, value),
-        }
+        leaf(state, key.raw, scan.slice(&span));
         Ok(())
     })?;
     Ok(())
@@ -71,6 +68,8 @@ fn parts(state: &mut State, value: &str) {
         members(&value[span], |key, value| {
             let mark = matches!(key, "thought" | "thoughtSignature");
             state.report.content |= !mark && says_something(value);
+            // the reason to end does not tell
+            state.report.calls |= key == "functionCall";
         });
         Ok(())
     });

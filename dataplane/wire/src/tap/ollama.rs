@@ -6,7 +6,8 @@ use super::whole::Leaf;
 use super::{State, says_something};
 use crate::scan::{Bad, Scan};
 
-pub(super) const LEAVES: [Leaf; 7] = [
+pub(super) const LEAVES: [Leaf; 8] = [
+    (1, "message"),
     (1, "done_reason"),
     (1, "prompt_eval_count"),
     (1, "eval_count"),
@@ -24,9 +25,6 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
         let span = scan.skip()?;
         let value = &text[span];
         match key.raw {
-            "message" => members(value, |key, value| {
-                state.report.content |= key != "role" && says_something(value);
-            }),
             "response" | "thinking" => state.report.content |= says_something(value),
             "done" => state.report.complete |= value == "true",
             key => leaf(state, key, value),
@@ -39,6 +37,11 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
 pub(super) fn leaf(state: &mut State, key: &str, value: &str) {
     let report = &mut state.report;
     match key {
+        "message" => members(value, |key, value| {
+            report.content |= key != "role" && says_something(value);
+            // the reason to end does not tell
+            report.calls |= key == "tool_calls" && says_something(value);
+        }),
         "done_reason" => report.finish = string(value).or(report.finish.take()),
         // Cached tokens are in this count and not in the duration, so no rate comes of the two.
         "prompt_eval_count" => replace(&mut report.usage.prompt, count(value)),

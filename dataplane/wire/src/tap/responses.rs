@@ -6,8 +6,8 @@ use super::whole::Leaf;
 use super::{State, says_something};
 use crate::scan::{Bad, Scan};
 
-pub(super) const LEAVES: [Leaf; 5] =
-    [(1, "usage"), (1, "timings"), (1, "status"), (1, "incomplete_details"), (1, "error")];
+pub(super) const LEAVES: [Leaf; 6] =
+    [(1, "usage"), (1, "timings"), (1, "status"), (1, "incomplete_details"), (1, "error"), (3, "type")];
 
 pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
     let mut kind = "";
@@ -15,13 +15,19 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
     let mut delta = false;
     let mut message = None;
     let mut timings = None;
+    let mut item = "";
     Scan::new(text).object::<Bad>(|scan, key| {
         let span = scan.skip()?;
         let value = &text[span];
         match key.raw {
             "type" => kind = value.trim_matches('"'),
             "response" => response = Some(value),
-            "delta" | "item" | "text" | "arguments" => delta |= says_something(value),
+            "delta" | "item" | "text" | "arguments" => {
+                delta |= says_something(value);
+                if key.raw == "item" {
+                    item = value;
+                }
+            }
             "message" => message = string(value),
             "error" => state.fail(value),
             "timings" => timings = Some(value),
@@ -46,7 +52,14 @@ pub(super) fn element(state: &mut State, text: &str) -> Result<(), Bad> {
             state.report.complete = true;
         }
         "error" => state.report.error = message.or(state.report.error.take()),
-        "response.output_item.done" => state.report.content |= delta,
+        "response.output_item.done" => {
+            state.report.content |= delta;
+            members(item, |key, value| {
+                if key == "type" {
+                    leaf(state, key, value);
+                }
+            });
+        }
         kind => {
             state.report.content |= delta && (kind.ends_with(".delta") || kind.ends_with("partial_image"))
         }
@@ -59,6 +72,8 @@ pub(super) fn leaf(state: &mut State, key: &str, value: &str) {
         "usage" => openai(&mut state.report.usage, value),
         "timings" => llamacpp(&mut state.report.usage, &mut state.report.timing, value),
         "error" => state.fail(value),
+        // of an item of the answer
+        "type" => state.report.calls |= matches!(value, "\"function_call\"" | "\"custom_tool_call\""),
         // The reason says more than the status, whichever comes first.
         "status" if state.report.finish.is_none() => state.report.finish = string(value),
         "incomplete_details" => members(value, |key, value| {

@@ -29,6 +29,8 @@ struct Line {
     id: Option<String>,
     error: Option<String>,
     finish: Option<String>,
+    #[serde(default)]
+    calls: bool,
     usage: UsageLine,
     timing: TimingLine,
 }
@@ -87,6 +89,7 @@ fn golden(line: Line) -> Golden {
         id: line.id,
         error: line.error,
         finish: line.finish,
+        calls: line.calls,
         usage: Usage {
             prompt: usage.prompt,
             cached: usage.cached,
