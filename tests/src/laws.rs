@@ -20,6 +20,7 @@ mod once;
 mod open;
 mod order;
 mod reason;
+mod reserve;
 mod rest;
 mod share;
 mod spare;
@@ -70,6 +71,7 @@ pub const LAWS: &[Law] = &[
     Law { name: "budget", holds: budget::holds },
     Law { name: "open", holds: open::holds },
     Law { name: "trial", holds: trial::holds },
+    Law { name: "reserve", holds: reserve::holds },
     Law { name: "rest", holds: rest::holds },
     Law { name: "close", holds: close::holds },
     Law { name: "agree", holds: agree::holds },

@@ -148,7 +148,7 @@ impl Ledger {
         match *decision {
             Decision::Start { backend, slot, .. } => {
                 let taken = self.holders(backend).any(|other| other == slot);
-                let better = self.better(&wait, backend);
+                let (better, reserve) = (self.better(&wait, backend), self.reserve(&wait));
                 let full = self.free(backend) == 0;
                 match wait.tried.is_empty() && wait.unreached.is_none() {
                     true => self.purse.start(self.now),
@@ -162,7 +162,7 @@ impl Ledger {
                 let since = self.now;
                 let held = Held { backend, slot, model, since, streaming: false, era, wait: wait.clone() };
                 self.shares.start(&held);
-                self.started.push(Started { wait, held: held.clone(), taken, better, full, twice });
+                self.started.push(Started { wait, held: held.clone(), taken, better, reserve, full, twice });
                 self.running.insert(ticket, held);
             }
             Decision::Refuse { why, .. } => {

@@ -49,6 +49,7 @@ fn a_planted_fault_breaks_its_law() {
         (Flaw::Insists, "open"),
         (Flaw::Insists, "budget"),
         (Flaw::Hasty, "trial"),
+        (Flaw::Squanders, "reserve"),
         (Flaw::Boasts, "rest"),
         (Flaw::Lingers, "close"),
         (Flaw::Blind, "agree"),

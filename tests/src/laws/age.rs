@@ -16,7 +16,7 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
     let free: Vec<_> = backends.map(|(id, _)| id).collect();
     let chooses = ledger.waiting().iter().filter(|(_, wait)| wait.chooses());
     for (ticket, wait) in chooses.filter(|(_, wait)| ledger.now().since(wait.since) >= age_max) {
-        let idle = free.iter().find(|id| ledger.may(wait, ***id));
+        let idle = free.iter().find(|id| ledger.goes(wait, ***id));
         ensure(idle.is_none(), || format!("{ticket:?} is old, waits, and {idle:?} has a free slot"))?;
     }
     Ok(())

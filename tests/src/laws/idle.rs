@@ -12,7 +12,7 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
         return Ok(());
     }
     for (ticket, wait) in ledger.waiting().iter().filter(|(_, wait)| !wait.chooses()) {
-        let idle = free.iter().find(|id| ledger.may(wait, ***id));
+        let idle = free.iter().find(|id| ledger.goes(wait, ***id));
         ensure(idle.is_none(), || format!("{ticket:?} waits and {idle:?} has a free slot"))?;
     }
     Ok(())

@@ -13,7 +13,9 @@ pub(super) fn holds(ledger: &Ledger, _: &Step) -> Result<(), String> {
         let older = later.filter(|later| later.arrival.ticket < ticket);
         let shares = ledger.fleet().tuning.fair_quantum.is_some();
         let equal = |wait: &&Wait| !shares || wait.arrival.key == started.wait.arrival.key;
-        let mut passed = waiting.chain(older).filter(equal);
+        // what is in reserve for whom changes with each start: see `reserve`
+        let plain = |wait: &&Wait| wait.arrival.candidates.iter().all(|candidate| candidate.reserve == 0);
+        let mut passed = waiting.chain(older).filter(equal).filter(plain);
         let passed = passed.find(|wait| ledger.may(wait, backend));
         ensure(passed.is_none(), || format!("{ticket:?} on {backend:?} passes over {passed:?}"))?;
     }

@@ -43,7 +43,7 @@ impl Ledger {
     /// The most that waiting can save who may start there now: all that starting costs, where nothing is cached.
     fn saves(&self, wait: &Wait, backend: BackendId) -> Option<f64> {
         let seen: &Backend = self.fleet.backends.get(&backend)?;
-        if seen.models_max.is_some() || !self.may(wait, backend) {
+        if seen.models_max.is_some() || !self.goes(wait, backend) {
             return None;
         }
         let alone = f64::from(wait.arrival.prompt_tokens) / PREFILL_TPS;

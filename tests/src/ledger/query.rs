@@ -40,6 +40,23 @@ impl Ledger {
             && self.fleet.backends.get(&backend).is_some_and(|seen| seen.max_input_tokens.is_none_or(fits))
     }
 
+    /// The `reserve` that is in force for a request: the lowest of the candidates that could take it, busy or not.
+    pub fn reserve(&self, wait: &Wait) -> u8 {
+        let sure = |id: BackendId| {
+            let admits = self.health.get(&id).is_some_and(|health| health.admits(1) > 0);
+            admits && self.fleet.backends.get(&id).is_some_and(up)
+        };
+        let able = wait.arrival.candidates.iter().filter(|candidate| sure(candidate.backend));
+        let able = able.filter(|candidate| self.may(wait, candidate.backend));
+        able.map(|candidate| candidate.reserve).min().unwrap_or_default()
+    }
+
+    /// Whether a request may run on a backend, which is not kept in reserve for it.
+    pub fn goes(&self, wait: &Wait, backend: BackendId) -> bool {
+        let reserve = self.reserve(wait);
+        self.may(wait, backend) && wait.reserve(backend) == Some(reserve)
+    }
+
     /// The backends that a request may run on.
     pub fn feasible(&self, wait: &Wait) -> BTreeMap<BackendId, &Backend> {
         let mut named = self.named(&wait.arrival);
@@ -55,6 +72,7 @@ impl Ledger {
 
     pub(super) fn better(&self, wait: &Wait, chosen: BackendId) -> Option<BackendId> {
         let feasible = self.feasible(wait);
+        let reserve = wait.reserve(chosen);
         let merit = |id: BackendId, backend: &Backend| {
             let share = self.vacant(id) as f64 / f64::from(backend.slots.max(1));
             (backend.priority, share)
@@ -62,6 +80,7 @@ impl Ledger {
         let own = feasible.get(&chosen).map(|backend| merit(chosen, backend))?;
         let better =
             |(id, backend): &(&BackendId, &&Backend)| self.free(**id) > 0 && merit(**id, backend) > own;
-        feasible.iter().find(better).map(|(id, _)| *id)
+        let mut equal = feasible.iter().filter(|(id, _)| wait.reserve(**id) == reserve);
+        equal.find(better).map(|(id, _)| *id)
     }
 }

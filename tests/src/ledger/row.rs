@@ -21,6 +21,12 @@ impl Wait {
         self.arrival.policy == Policy::CacheAffine
     }
 
+    /// How far a backend is kept in reserve for it.
+    pub fn reserve(&self, backend: BackendId) -> Option<u8> {
+        let mut candidates = self.arrival.candidates.iter();
+        candidates.find(|candidate| candidate.backend == backend).map(|candidate| candidate.reserve)
+    }
+
     /// The model that it is to have on a backend.
     pub fn model(&self, backend: BackendId) -> Option<ModelId> {
         let mut candidates = self.arrival.candidates.iter();
@@ -62,6 +68,8 @@ pub struct Started {
     pub twice: Option<BackendId>,
     /// A backend with a free slot that it should have got instead.
     pub better: Option<BackendId>,
+    /// The `reserve` that was in force for it.
+    pub reserve: u8,
 }
 
 /// A refusal of the last event.

@@ -39,6 +39,8 @@ pub struct Story {
     policy: Policy,
     /// One key asks for much more than the others.
     floods: bool,
+    /// Some of the candidates are kept in reserve.
+    reserves: bool,
     tickets: u64,
 }
 
@@ -93,6 +95,7 @@ impl Story {
             shaky,
             policy,
             floods: false,
+            reserves: seed % 3 == 0,
             tickets: 0,
         }
     }
@@ -124,7 +127,7 @@ impl Story {
         let (hold, eviction_weight, age_max) = (0.0, 0.0, Span::from_secs(1000));
         let tuning = Tuning { fair_quantum, wait_max, hold, eviction_weight, age_max, ..Tuning::default() };
         story.fleet.tuning = tuning;
-        (story.wild, story.shaky, story.moody_percent) = (false, false, 0);
+        (story.wild, story.shaky, story.reserves, story.moody_percent) = (false, false, false, 0);
         (story.grace_us, story.floods) = (0, true);
         story.service_us = if chooses { 12_000_000 } else { 4_000_000 };
         story
@@ -259,7 +262,13 @@ impl Story {
             2 => homes.extend(homes.clone()),
             _ => {}
         }
-        homes.into_iter().map(|backend| Candidate { backend, model: ModelId(model), reserve: 0 }).collect()
+        // one of two backends in reserve, or of three two
+        let kept = if self.reserves { self.chance.pick(&[1, 1, 2, 3]) } else { 1 };
+        let candidate = |backend: BackendId| {
+            let reserve = ((backend.0 + model) % kept) as u8;
+            Candidate { backend, model: ModelId(model), reserve }
+        };
+        homes.into_iter().map(candidate).collect()
     }
 
     /// Things that must not matter.

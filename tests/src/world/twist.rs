@@ -63,6 +63,8 @@ pub enum Flaw {
     Endless,
     /// It takes all keys for one.
     Levels,
+    /// It keeps nothing in reserve.
+    Squanders,
 }
 
 /// The scheduler with a flaw.
@@ -99,6 +101,10 @@ impl Twist {
             }
             (Flaw::Levels, Event::Arrive(arrival)) => {
                 vec![Event::Arrive(Arrival { key: Key(0), ..arrival })]
+            }
+            (Flaw::Squanders, Event::Arrive(mut arrival)) => {
+                arrival.candidates.iter_mut().for_each(|candidate| candidate.reserve = 0);
+                vec![Event::Arrive(arrival)]
             }
             (Flaw::Insists, Event::Fail { ticket, sent, .. }) => {
                 let outcome = if sent { Outcome::Aborted } else { Outcome::Unsent };
