@@ -12,6 +12,7 @@ pub mod placer;
 pub mod policy;
 pub mod product;
 pub mod published;
+pub mod report;
 pub mod rivals;
 pub mod rng;
 pub mod scene;

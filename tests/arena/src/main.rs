@@ -3,20 +3,25 @@
 use std::process::ExitCode;
 
 use arena::policy::Policy;
+use arena::report::report;
 use arena::scene::{FURTHER, PUBLISHED, Scene};
 use arena::table;
 
 const USAGE: &str = "\
 arena table|compare|burst [WORLD]... [--policies NAME,NAME...] [--seeds N] [--threads N]
+arena report DATE
 
 table    a Markdown table of the policies for each world
 compare  each policy relative to the first: geometric means over the worlds
 burst    what two hundred requests of one key do to the others
+report   all of it, as it stands in `tests/arena/table.md`
 
 A world is FLEET:WORK:LOAD; `published` is those of the rule's published figures, `further` is ours beside them, without
 one it is `published`. A policy is named as in the table; `ablations` is the rule without each of its terms, `misled`
 with what it is told wrong or missing.
 Worlds that replay a trace find it by LLMB_TRACES, and are left out without it.";
+
+const THREADS: usize = 2;
 
 struct Request {
     command: String,
@@ -28,7 +33,11 @@ struct Request {
 
 fn main() -> ExitCode {
     let told: Vec<String> = std::env::args().skip(1).collect();
-    match parse(&told).and_then(|request| print(&request)) {
+    let done = match &told[..] {
+        [command, date] if command == "report" => report(date, THREADS).map_err(|fault| fault.to_string()),
+        _ => parse(&told).and_then(|request| text(&request)),
+    };
+    match done.map(|text| print!("{text}")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("{fault}\n\n{USAGE}");
@@ -39,7 +48,7 @@ fn main() -> ExitCode {
 
 fn parse(told: &[String]) -> Result<Request, String> {
     let (command, told) = told.split_first().ok_or("nothing to do")?;
-    let (mut scenes, mut policies, mut seeds, mut threads) = (Vec::new(), Vec::new(), 3, 2);
+    let (mut scenes, mut policies, mut seeds, mut threads) = (Vec::new(), Vec::new(), 3, THREADS);
     let mut told = told.iter();
     while let Some(word) = told.next() {
         let mut value = || told.next().ok_or(format!("{word} wants a value"));
@@ -93,7 +102,7 @@ fn named(list: &str) -> Result<Vec<Policy>, String> {
     Ok(policies)
 }
 
-fn print(request: &Request) -> Result<(), String> {
+fn text(request: &Request) -> Result<String, String> {
     let Request { command, scenes, policies, seeds, threads } = request;
     let text = match command.as_str() {
         "table" => table::each(scenes, policies, *seeds, *threads),
@@ -101,6 +110,5 @@ fn print(request: &Request) -> Result<(), String> {
         "burst" => table::burst(scenes, policies, *seeds),
         _ => return Err(format!("there is no command {command}")),
     };
-    print!("{}", text.map_err(|fault| fault.to_string())?);
-    Ok(())
+    text.map_err(|fault| fault.to_string())
 }

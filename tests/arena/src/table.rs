@@ -52,15 +52,21 @@ const HEAD: &str = "\
 /// # Errors
 /// When a trace is not there.
 pub fn each(scenes: &[Scene], policies: &[Policy], seeds: u64, threads: usize) -> Result<String, TraceFault> {
+    Ok(rows(scenes, policies, &scores(scenes, policies, seeds, threads)?, seeds))
+}
+
+/// The same of `scores` that are there.
+#[must_use]
+pub fn rows(scenes: &[Scene], policies: &[Policy], scores: &[Vec<Score>], seeds: u64) -> String {
     let mut text = String::new();
-    for (scene, scores) in scenes.iter().zip(scores(scenes, policies, seeds, threads)?) {
+    for (scene, scores) in scenes.iter().zip(scores) {
         text += &format!("### {}, {seeds} seeds\n\n{HEAD}\n", scene.name());
         for (policy, score) in policies.iter().zip(scores) {
-            text += &row(policy.name, &score);
+            text += &row(policy.name, score);
         }
         text += "\n";
     }
-    Ok(text)
+    text
 }
 
 fn row(policy: &str, score: &Score) -> String {
@@ -91,7 +97,12 @@ pub fn compared(
     seeds: u64,
     threads: usize,
 ) -> Result<String, TraceFault> {
-    let scores = scores(scenes, policies, seeds, threads)?;
+    Ok(ratios(scenes, policies, &scores(scenes, policies, seeds, threads)?, seeds))
+}
+
+/// The same of `scores` that are there.
+#[must_use]
+pub fn ratios(scenes: &[Scene], policies: &[Policy], scores: &[Vec<Score>], seeds: u64) -> String {
     let first = policies.first().map_or("", |policy| policy.name);
     let mut text = format!(
         "Relative to {first}, geometric means over {} worlds, {seeds} seeds:\n\n\
@@ -114,7 +125,7 @@ pub fn compared(
             best.map_or("", |(_, scene)| scene.name()),
         );
     }
-    Ok(text)
+    text
 }
 
 /// The geometric mean of ratios.
