@@ -18,8 +18,10 @@ const LOSSES: [&str; 4] = [
 const BETTER: f64 = 0.97;
 /// Who is not there to be compared with: the product in other ways, and what knows more than anyone can.
 const APART: [&str; 4] = ["product", "ETTFT exact", "ETTFT oracle", "pool bound"];
+/// A figure by name.
+type Figure = (&'static str, fn(&Score) -> f64);
 /// The figures that are compared.
-const FIGURES: [(&str, fn(&Score) -> f64); 3] =
+const FIGURES: [Figure; 3] =
     [("mean", |score| score.ttft), ("p50", |score| score.p50), ("p99", |score| score.p99)];
 
 const HEAD: &str = "\

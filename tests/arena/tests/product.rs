@@ -58,7 +58,11 @@ fn the_forerunners_rule_gives_its_rows() {
 }
 
 fn score(policy: &str, world: &str) -> Score {
-    let scores: Vec<Score> = (1..=3).map(|seed| Score::of(&play(policy, world, seed))).collect();
+    over(3, policy, world)
+}
+
+fn over(seeds: u64, policy: &str, world: &str) -> Score {
+    let scores: Vec<Score> = (1..=seeds).map(|seed| Score::of(&play(policy, world, seed))).collect();
     Score::mean(&scores)
 }
 
@@ -80,7 +84,8 @@ fn the_figures_of_the_rule_are_reached() {
         assert!(score.warm >= warm && score.ttft <= ttft, "{world}: {score:?}");
     }
     for policy in ["product", "product in order"] {
-        let score = score(policy, "hetero6:agentic:1");
+        // a 99th percentile is that of some ten requests of a seed: of three it says little
+        let score = over(12, policy, "hetero6:agentic:1");
         assert!(score.p99 <= 60.0 && score.turns >= 41.0, "{policy}: {score:?}");
     }
     assert!(score("least connections", "hetero6:agentic:1").ttft >= 18.0);
