@@ -15,7 +15,7 @@ const IDLE_LEAD_MAX: f64 = 60.0;
 /// Where a key stands; who is lower comes first.
 pub(crate) type Rank = (u64, u64);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Account {
     /// Seconds of slots that its ended requests had, by weight.
     had: f64,
@@ -66,8 +66,9 @@ impl Fair {
             self.calm += 1;
             self.ceiling = self.floor + IDLE_LEAD_MAX;
         }
-        let had = self.settled(&key).max(self.floor);
-        self.write(key).had = had;
+        let floor = self.floor;
+        let account = self.write(key);
+        account.had = account.had.max(floor);
         if self.accounts.len() > 2 * KEYS_MAX + waiting.len() + self.running.len() {
             let running = &self.running;
             self.accounts.retain(|other, _| {
@@ -104,9 +105,11 @@ impl Fair {
 
     /// The account of a key, with what it counts as by now.
     fn write(&mut self, key: Key) -> &mut Account {
-        let (had, calm) = (self.settled(&key), self.calm);
-        let account = self.accounts.entry(key).or_default();
-        (account.had, account.calm) = (had, calm);
+        let (calm, floor) = (self.calm, self.floor);
+        let account = self.accounts.entry(key).or_insert(Account { had: floor, calm, turn: 0 });
+        if account.calm != calm {
+            (account.had, account.calm) = (account.had.min(self.ceiling), calm);
+        }
         account
     }
 

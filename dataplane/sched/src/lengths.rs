@@ -1,5 +1,6 @@
 //! How long answers are: of each key to each thing that it asks for, of all to that, and of all.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::latest::Latest;
@@ -71,26 +72,44 @@ pub(crate) type Like = (Key, Asked);
 #[derive(Debug)]
 pub(crate) struct Answers {
     keys: BTreeMap<Like, Lengths>,
+    /// Empty as long as `first` alone is asked for: all are of that.
     asked: BTreeMap<Asked, Lengths>,
+    first: Option<Asked>,
     all: Lengths,
+    /// What was expected last: a request is asked about more than once while it is placed.
+    expected: Cell<Option<(Like, f64)>>,
 }
 
 impl Default for Answers {
     fn default() -> Self {
-        Answers { keys: BTreeMap::new(), asked: BTreeMap::new(), all: Lengths::new(OF_ALL_MAX) }
+        Answers {
+            keys: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            first: None,
+            all: Lengths::new(OF_ALL_MAX),
+            expected: Cell::new(None),
+        }
     }
 }
 
 impl Answers {
     pub(crate) fn add(&mut self, like: Like, tokens: u32) {
         of(&mut self.keys, like, (KEYS_MAX, OF_KEY_MAX)).add(tokens);
-        of(&mut self.asked, like.1, (ASKED_MAX, OF_ASKED_MAX)).add(tokens);
+        self.expected.set(None);
+        if *self.first.get_or_insert(like.1) != like.1 || !self.asked.is_empty() {
+            of(&mut self.asked, like.1, (ASKED_MAX, OF_ASKED_MAX)).add(tokens);
+        }
         self.all.add(tokens);
     }
 
     /// How long the next one will be, in tokens.
     pub(crate) fn expected(&self, like: Like) -> f64 {
-        self.of(like).mean().unwrap_or(GUESS)
+        if let Some((_, expected)) = self.expected.get().filter(|(known, _)| *known == like) {
+            return expected;
+        }
+        let expected = self.of(like).mean().unwrap_or(GUESS);
+        self.expected.set(Some((like, expected)));
+        expected
     }
 
     /// How many tokens are still to come of one that has come to so many.
