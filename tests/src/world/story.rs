@@ -95,7 +95,7 @@ impl Story {
             shaky,
             policy,
             floods: false,
-            reserves: seed % 3 == 0,
+            reserves: seed.is_multiple_of(3),
             tickets: 0,
         }
     }
