@@ -221,17 +221,3 @@ fn what_a_newer_control_plane_says_is_as_if_it_said_nothing() {
     let said = Parser::new(10, false).parse(&raw).expect_err("no target is ever taken");
     assert_eq!(said, ["routes[exact-alias]: targets: every weight is 0"]);
 }
-
-#[test]
-fn another_machine_of_the_same_name_is_another_server() {
-    let mut parser = Parser::new(10, true);
-    let mut id = |host: &str| {
-        let text =
-            format!("backends: [{{name: box, url: \"http://{host}\", slots: 1, models: [{{name: m}}]}}]");
-        let snapshot = parser.parse(&proto::from_yaml("Snapshot", &text).expect("given")).expect("given");
-        snapshot.fleet.backends.keys().next().copied()
-    };
-    let slow = id("10.0.0.1:80");
-    assert_ne!(id("10.0.0.2:80"), slow);
-    assert_eq!(id("10.0.0.1:80"), slow, "what is known of one counts when it comes back");
-}

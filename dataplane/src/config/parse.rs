@@ -21,7 +21,7 @@ use crate::{
     route::{Kept, Match, Rule, Shares, Table, Target, Terms, number},
 };
 
-/// Distinct names and URLs of backends that one process will ever number.
+/// Distinct backend names that one process will ever number.
 const NAMES_MAX: usize = 1 << 20;
 
 /// A secret in a file has at most this many bytes.
@@ -30,8 +30,7 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Numbers backends by name, for the life of the process.
 #[derive(Debug)]
 pub struct Parser {
-    /// By name and URL: what is known of one machine says nothing of another of the same name.
-    names: BTreeMap<(String, String), BackendId>,
+    names: BTreeMap<String, BackendId>,
     shares: Kept,
     queue_max: usize,
     /// No prober stands behind the snapshot: every backend counts as healthy and the slots are ours.
@@ -117,7 +116,7 @@ impl Parser {
             None => (self.health(row.health), row.reason.clone()),
         };
         Some(Backend {
-            id: self.number(&row.name, &row.url)?,
+            id: self.number(&row.name)?,
             name: Arc::from(row.name.as_str()),
             kind: kind(row.kind),
             base,
@@ -158,9 +157,8 @@ impl Parser {
         }
     }
 
-    fn number(&mut self, name: &str, url: &str) -> Option<BackendId> {
-        let server = (name.to_owned(), url.to_owned());
-        if let Some(id) = self.names.get(&server) {
+    fn number(&mut self, name: &str) -> Option<BackendId> {
+        if let Some(id) = self.names.get(name) {
             return Some(*id);
         }
         if self.names.len() >= NAMES_MAX {
@@ -168,7 +166,7 @@ impl Parser {
             return None;
         }
         let id = BackendId(u32::try_from(self.names.len()).expect("NAMES_MAX fits into 32 bits"));
-        self.names.insert(server, id);
+        self.names.insert(name.to_owned(), id);
         Some(id)
     }
 }
