@@ -79,6 +79,16 @@ pub enum Act {
 }
 
 /// The lead of one term. The same events give the same acts.
+///
+/// What drives it guarantees:
+/// - `new` only for a picture that names this data plane with this term; `roll` are the registered of that picture, without
+///   those that are proven dead. Then a `Limit` for each backend.
+/// - Pictures come in order of their version, and name term and registered as one transaction of the control plane wrote
+///   them: a row is in no picture before it is durable, and leaves, or changes its incarnation, on proof of death alone.
+/// - Proof of death comes by pictures alone: who finds a connection refused tells the control plane, not the lead.
+/// - Streams are numbered by it, each delivers in order or not at all; `Closed` is said once one has ended, also when it
+///   was ended by `Act::Close`.
+/// - `Act::StepDown` ends it: the process drops it and closes its streams.
 #[derive(Debug)]
 pub struct Lead<O> {
     term: Term,
@@ -129,7 +139,7 @@ impl<O: Order> Lead<O> {
         }
         match event {
             Event::Heard { stream, message } => self.heard(now, stream, message, out),
-            Event::Closed { stream } => self.closed(now, stream, out),
+            Event::Closed { stream } => self.closed(now, stream),
             Event::Picture { term, roll } => self.picture(now, term, roll, out),
             Event::Limit { backend, slots } => self.limit(now, backend, slots, out),
             Event::Wake => {}
@@ -155,7 +165,8 @@ impl<O: Order> Lead<O> {
         self.over
     }
 
-    /// Those that it waits for before anything changes hands: alive as far as is proven, and not heard of by this term.
+    /// Those that are alive as far as is proven and have not reported by this term. While there are any, what nobody has
+    /// reported stays where it is.
     pub fn unreported(&self) -> impl Iterator<Item = Member> {
         self.members.unreported.iter().copied()
     }

@@ -42,6 +42,18 @@ struct Line {
 }
 
 /// A data plane's end of the protocol. The same events give the same acts.
+///
+/// What drives it guarantees:
+/// - Each process has an incarnation of its own, counted durably before `new`, and the lock of its state directory.
+/// - A stream delivers in order or not at all, and ends when nothing has come by it for half a second though something
+///   was asked: ending one is always safe, and bounds what a lead or an owner that hangs takes with it.
+/// - `Closed` and `Failed` are said when the upstream connection is closed and the engine is known idle, or the grace of its
+///   kind is over; not when the client is gone.
+/// - `Act::Connect` may be put off, as after a failure; the answer is `Up` or `Lost`. A lead in the same process is reached
+///   by handing each message over at once.
+/// - While a data plane is the only one that is registered, and leads, nothing of this is needed: its scheduler starts on
+///   all slots itself. Once another is registered it says `Runs` for what runs, and `Arrive` for who waits, before the
+///   first `Picture`.
 #[derive(Debug)]
 pub struct Owner {
     member: Member,
@@ -56,6 +68,7 @@ pub struct Owner {
     runs: BTreeMap<TicketId, Run>,
     /// At most `OPEN_MAX`.
     waiting: Waiting,
+    /// Of backends at which somebody waits; others are not there.
     lines: BTreeMap<BackendId, Line>,
     silence: Option<Span>,
     contact: Moment,
@@ -125,9 +138,18 @@ impl Owner {
                 self.fall_silent(out);
                 self.disconnect(out);
             }
+            Event::Runs { ticket, permit, wants, deadline } => {
+                if self.stream == Stream::None && !self.held.contains_key(&permit) {
+                    self.held.insert(permit, Hold { running: Some(ticket), leaving: false });
+                    self.runs.insert(ticket, Run { permit, open: Open::new(wants, now, deadline) });
+                }
+            }
             Event::Leave => {
                 self.leaving = true;
-                self.give_back(|_| true, out);
+                let idle = self.held.iter().filter(|(_, hold)| hold.running.is_none());
+                for permit in idle.map(|(permit, _)| *permit).collect::<Vec<_>>() {
+                    self.revoke(permit, out);
+                }
             }
             Event::Wake => {}
         }
@@ -261,10 +283,13 @@ impl Owner {
     /// What becomes of a permit whose request has ended.
     fn then(&mut self, permit: Permit) -> Then {
         let Some(hold) = self.held.get(&permit) else { return Then::Release };
-        if hold.leaving || self.leaving || self.mute || self.home() {
+        if hold.leaving || self.mute || self.home() || (self.leaving && self.led()) {
             return Then::Release;
         }
         let own = self.waiting.first(permit.backend);
+        if self.leaving {
+            return own.map_or(Then::Release, Then::Next);
+        }
         let Some(line) =
             self.lines.get_mut(&permit.backend).filter(|_| matches!(self.stream, Stream::Welcomed(_)))
         else {

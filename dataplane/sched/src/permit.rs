@@ -278,6 +278,9 @@ pub enum Flaw {
     OldStreams,
     /// A lead takes in whom a picture of a later term names, which another leads.
     Unfenced,
+    /// A lead takes the word of a picture of a later term that somebody is dead. What that one had may have moved on by
+    /// the later term, to somebody else.
+    LateProof,
     /// Earlier terms are heard.
     NoTermCheck,
     /// The report goes with the hello, not behind the welcome.

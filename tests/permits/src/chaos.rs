@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use sched::owner;
 use sched::permit::Flaw;
 use sched::{BackendId, Span};
 
@@ -17,13 +18,14 @@ const HEALING: u64 = 1_500_000;
 const DRAIN: u64 = 6_000_000;
 
 /// Rules that can be left out.
-pub const FLAWS: [Flaw; 8] = [
+pub const FLAWS: [Flaw; 9] = [
     Flaw::NoLearning,
     Flaw::ReclaimOnBreak,
     Flaw::ReleaseWhileBusy,
     Flaw::LateRow,
     Flaw::OldStreams,
     Flaw::Unfenced,
+    Flaw::LateProof,
     Flaw::NoTermCheck,
     Flaw::EarlyReport,
 ];
@@ -60,6 +62,7 @@ fn settings(seed: u64, flaw: Option<Flaw>) -> Settings {
         slots,
         delay: far,
         rough: true,
+        reigns: seed % 4 == 3,
         gap: gap as u64,
         service: (500, most),
         silence: None,
@@ -124,6 +127,9 @@ pub fn strike(world: &mut World) {
     let next = world.within(2_000, 60_000);
     world.plan(next, Happening::Chaos);
     let machine = world.rng.below(world.planes.len());
+    if world.settings.reigns {
+        return reign(world, machine);
+    }
     match world.rng.below(16) {
         0..=4 => {
             let streams = world.net.whole();
@@ -145,6 +151,7 @@ pub fn strike(world: &mut World) {
             world.kill(machine, disk);
         }
         11 | 12 if world.settings.silence.is_none() => pause(world, machine),
+        13 if world.rng.chance(0.5) => leave(world, machine),
         13 => {
             if world.control.up {
                 world.control.up = false;
@@ -152,13 +159,31 @@ pub fn strike(world: &mut World) {
                 world.plan(after, Happening::Revive);
             }
         }
-        14 => {
-            if world.control.up {
-                let plane = world.planes[machine].id;
-                world.control.appoint(plane);
+        14 => appoint(world, machine),
+        _ => resize(world),
+    }
+}
+
+/// Another lead is appointed while some are cut off from the control plane, and those that are not die.
+fn reign(world: &mut World, machine: usize) {
+    match world.rng.below(8) {
+        0..=2 => shut(world, machine, CONTROL),
+        3 | 4 => appoint(world, machine),
+        5 | 6 if !world.blocked(machine, CONTROL) => world.kill(machine, true),
+        _ => {
+            let streams = world.net.whole();
+            if !streams.is_empty() {
+                let stream = streams[world.rng.below(streams.len())];
+                world.cut(stream, true);
             }
         }
-        _ => resize(world),
+    }
+}
+
+fn appoint(world: &mut World, machine: usize) {
+    if world.control.up {
+        let plane = world.planes[machine].id;
+        world.control.appoint(plane);
     }
 }
 
@@ -176,6 +201,15 @@ fn shut(world: &mut World, one: usize, other: usize) {
         if other {
             world.cut(stream, false);
         }
+    }
+}
+
+/// A machine stops its process in order: it finishes what runs, and starts another.
+fn leave(world: &mut World, machine: usize) {
+    if let Some(life) = world.process(machine).filter(|process| !process.paused).map(|process| process.life) {
+        world.reach(End { machine, life }, Input::Owner(owner::Event::Leave));
+        let after = world.within(20_000, 200_000);
+        world.plan(after, Happening::Exit(machine, life));
     }
 }
 

@@ -84,6 +84,7 @@ impl Rush {
             slots: vec![self.slots],
             delay: (self.round_trip / 2, self.round_trip / 2),
             rough: false,
+            reigns: false,
             gap: 0,
             service: (1, 1),
             silence: None,

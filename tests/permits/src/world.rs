@@ -182,6 +182,16 @@ impl World {
             Happening::Tick => self.tick(),
             Happening::Boot(machine, disk) => self.boot(machine, disk),
             Happening::Resume(machine, life) => self.resume(machine, life),
+            Happening::Exit(machine, life) => {
+                let Some(process) = self.process(machine).filter(|process| process.life == life) else {
+                    return;
+                };
+                let busy = process.paused || process.owner.held().next().is_some();
+                match busy && self.chaos {
+                    true => self.plan(20_000, Happening::Exit(machine, life)),
+                    false => self.kill(machine, true),
+                }
+            }
             Happening::Revive => {
                 self.control.up = true;
                 let now = self.now;

@@ -1,7 +1,6 @@
 //! Random fault schedules of the permit protocol, and the rules that are left out one by one.
 
-use permits::chaos::{core, first, schedule, silent};
-use sched::permit::Flaw;
+use permits::chaos::{FLAWS, core, first, schedule, silent};
 
 #[test]
 fn no_fault_breaks_a_law() {
@@ -24,15 +23,7 @@ fn a_schedule_repeats_from_its_seed() {
 
 #[test]
 fn a_rule_that_is_left_out_is_missed() {
-    for flaw in [
-        Flaw::NoLearning,
-        Flaw::ReclaimOnBreak,
-        Flaw::ReleaseWhileBusy,
-        Flaw::LateRow,
-        Flaw::OldStreams,
-        Flaw::NoTermCheck,
-        Flaw::EarlyReport,
-    ] {
+    for flaw in FLAWS {
         let found = first(0..300, |seed| schedule(seed, Some(flaw)).err());
         assert!(found.is_some(), "{flaw:?} is not missed");
     }

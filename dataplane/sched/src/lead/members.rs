@@ -112,7 +112,7 @@ impl<O: Order> Lead<O> {
         self.send(plane, Down::Welcome { term: self.term }, out);
     }
 
-    pub(super) fn closed(&mut self, now: Moment, stream: StreamId, _: &mut Vec<Act>) {
+    pub(super) fn closed(&mut self, now: Moment, stream: StreamId) {
         let Some(member) = self.members.streams.remove(&stream) else { return };
         if self.members.stream(member.plane) == Some(stream) {
             self.lose(now, member.plane);
@@ -123,11 +123,16 @@ impl<O: Order> Lead<O> {
     }
 
     pub(super) fn picture(&mut self, now: Moment, term: Term, roll: Roll, out: &mut Vec<Act>) {
-        if term > self.term && !self.planted.is(Flaw::Unfenced) {
+        let hears = self.planted.is(Flaw::Unfenced) || self.planted.is(Flaw::LateProof);
+        if term > self.term && !hears {
             return self.step_down(out);
         }
         if term < self.term {
             return;
+        }
+        let mut roll = roll;
+        if self.planted.is(Flaw::LateProof) && term > self.term {
+            roll.retain(|plane, incarnation| self.members.roll.get(plane) == Some(incarnation));
         }
         let before = std::mem::replace(&mut self.members.roll, roll);
         for (plane, incarnation) in before {

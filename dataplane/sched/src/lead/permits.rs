@@ -46,6 +46,8 @@ pub(super) struct Stock {
     limit: u32,
     spots: BTreeMap<u32, Spot>,
     free: BTreeSet<u32>,
+    /// Those of which nobody has said anything by this term, while somebody who may have them has not reported.
+    dark: BTreeSet<u32>,
     /// Idle ones that nobody is to get, by where they are.
     idle: BTreeMap<PlaneId, BTreeSet<u32>>,
     /// How many each data plane has.
@@ -60,9 +62,24 @@ impl Stock {
         self.limit
     }
 
-    pub(super) fn resize(&mut self, slots: u32) {
+    /// Changes the limit. While not everyone has reported, who has what comes in new is not known.
+    pub(super) fn resize(&mut self, slots: u32, learning: bool) {
         self.limit = slots.min(SLOTS_MAX);
-        self.free = (0..self.limit).filter(|slot| !self.spots.contains_key(slot)).collect();
+        self.free.retain(|slot| *slot < self.limit);
+        self.dark.retain(|slot| *slot < self.limit);
+        for slot in 0..self.limit {
+            if !self.spots.contains_key(&slot) && !self.free.contains(&slot) {
+                self.dark.insert(slot);
+            }
+        }
+        if !learning {
+            self.learned();
+        }
+    }
+
+    /// Everyone has reported: what nobody has is free.
+    pub(super) fn learned(&mut self) {
+        self.free.append(&mut self.dark);
     }
 
     pub(super) fn spot(&self, slot: u32) -> Option<&Spot> {
@@ -72,6 +89,7 @@ impl Stock {
     /// Changes the state of a permit: `None` makes it free, or is the end of one above the limit.
     pub(super) fn set(&mut self, slot: u32, spot: Option<Spot>) {
         self.free.remove(&slot);
+        self.dark.remove(&slot);
         if let Some(old) = self.spots.remove(&slot) {
             if let Some(idle) = self.idle.get_mut(&old.plane) {
                 idle.remove(&slot);
@@ -134,10 +152,11 @@ impl Stock {
         self.spots.range(self.limit..).map(|(slot, spot)| (*slot, *spot))
     }
 
-    /// How many take part: not those that lie idle, or nobody knows how, where nobody can be asked.
+    /// How many take part: not those that lie idle, or nobody knows how, where nobody can be asked, nor those of which
+    /// nothing is known.
     pub(super) fn usable(&self, reached: impl Fn(PlaneId) -> bool) -> u32 {
         let lost = |(_, spot): &(&u32, &Spot)| !matches!(spot.state, State::Busy(_)) && !reached(spot.plane);
-        self.limit - self.spots.range(..self.limit).filter(lost).count() as u32
+        self.limit - (self.spots.range(..self.limit).filter(lost).count() + self.dark.len()) as u32
     }
 
     /// All of them, by who has them.

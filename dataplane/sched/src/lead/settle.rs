@@ -44,8 +44,7 @@ impl<O: Order> Lead<O> {
         let (plane, id) = (entry.plane, entry.id);
         let permit = |slot: u32| Permit { backend, slot: SlotId(slot) };
         let members = &self.members;
-        let ready = members.unreported.is_empty() && members.reported(plane);
-        let Some(stock) = self.stock.get(&backend).filter(|_| ready) else {
+        let Some(stock) = self.stock.get(&backend).filter(|_| members.reported(plane)) else {
             self.back(now, number);
             return false;
         };
@@ -106,7 +105,7 @@ impl<O: Order> Lead<O> {
             self.parking.pop_first();
             let Some(stock) = self.stock.get_mut(&permit.backend) else { continue };
             let Some((plane, _)) = stock.last.remove(&permit.slot.0) else { continue };
-            if !self.members.reported(plane) || !self.members.unreported.is_empty() {
+            if !self.members.reported(plane) {
                 continue;
             }
             if self.order.contended(permit.backend) {
@@ -169,7 +168,7 @@ impl<O: Order> Lead<O> {
 
     pub(super) fn limit(&mut self, now: Moment, backend: BackendId, slots: u32, out: &mut Vec<Act>) {
         let stock = self.stock.entry(backend).or_default();
-        stock.resize(slots);
+        stock.resize(slots, !self.members.unreported.is_empty());
         let above: Vec<(u32, Spot)> = stock.above().collect();
         for (slot, spot) in above {
             let permit = Permit { backend, slot: SlotId(slot) };
@@ -187,10 +186,7 @@ impl<O: Order> Lead<O> {
     /// How many slots take part may have changed.
     fn weigh(&mut self, now: Moment, backend: BackendId) {
         let Some(stock) = self.stock.get(&backend) else { return };
-        let usable = match self.members.unreported.is_empty() {
-            true => stock.usable(|plane| self.members.reported(plane)),
-            false => 0,
-        };
+        let usable = stock.usable(|plane| self.members.reported(plane));
         if stock.is_empty() {
             self.stock.remove(&backend);
         }
@@ -199,7 +195,11 @@ impl<O: Order> Lead<O> {
     }
 
     pub(super) fn weigh_all(&mut self, now: Moment) {
+        let learned = self.members.unreported.is_empty();
         for backend in self.stock.keys().copied().collect::<Vec<_>>() {
+            if let Some(stock) = self.stock.get_mut(&backend).filter(|_| learned) {
+                stock.learned();
+            }
             self.weigh(now, backend);
         }
     }

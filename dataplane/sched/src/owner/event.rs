@@ -87,8 +87,20 @@ pub enum Event {
     Silence(Option<Span>),
     /// The control plane has this process for dead.
     Fenced,
-    /// The process is about to stop: nothing new starts, and permits go back as their requests end.
+    /// The process is about to stop: nothing starts unasked, who waits may still be granted a permit, and permits go back
+    /// as their requests end.
     Leave,
+    /// A request runs already: this process was the only data plane, and asked nobody. Said before it has a lead.
+    Runs {
+        /// Which.
+        ticket: TicketId,
+        /// Where.
+        permit: Permit,
+        /// What it wanted.
+        wants: Arc<Wants>,
+        /// When its waiting would have ended.
+        deadline: Moment,
+    },
     /// The moment that `next_wake` named has come.
     Wake,
 }

@@ -1,6 +1,6 @@
 //! The owner's stream to the lead: appointment, greeting, what the lead says, and the time without one.
 
-use super::{Act, Line, Owner, Stream, every};
+use super::{Act, Line, Owner, Stream};
 use crate::permit::{Down, Flaw, HELD_MAX, LINE_MAX, Permit, PlaneId, Term, Up};
 use crate::{BackendId, Moment, TicketId};
 
@@ -81,9 +81,9 @@ impl Owner {
             return;
         }
         match message {
-            Down::Welcome { term } => return self.welcome(now, attempt, term, out),
+            Down::Welcome { term } => self.welcome(now, attempt, term, out),
             // a lead speaks of permits only after it has been told what is held
-            _ if !self.led() => return,
+            _ if !self.led() => {}
             Down::Grant { term, permit, ticket } => self.grant(term, permit, ticket, out),
             Down::Park { term, permit } => {
                 if self.take(term, permit, out) && (self.leaving || self.mute) {
@@ -92,13 +92,16 @@ impl Owner {
             }
             Down::Next { permit, ticket } => {
                 let idle = self.held.get(&permit).is_some_and(|hold| hold.running.is_none() && !hold.leaving);
-                if idle && !self.mute && !self.leaving {
+                if idle && !self.mute {
                     self.start_waiting(ticket, permit, out);
                 }
             }
             Down::Line { backend, next, contended } => {
-                let next = next.into_iter().take(LINE_MAX).collect();
-                self.lines.insert(backend, Line { next, contended });
+                self.lines.remove(&backend);
+                if contended || !next.is_empty() {
+                    let next = next.into_iter().take(LINE_MAX).collect();
+                    self.lines.insert(backend, Line { next, contended });
+                }
             }
             Down::Revoke { permit } => self.revoke(permit, out),
             Down::Refuse { ticket, why } => {
@@ -107,9 +110,6 @@ impl Owner {
                 }
             }
         }
-        self.lines.retain(|backend, line| {
-            line.contended || !line.next.is_empty() || self.held.range(every(*backend)).next().is_some()
-        });
     }
 
     fn welcome(&mut self, now: Moment, attempt: u64, term: Term, out: &mut Vec<Act>) {
@@ -131,7 +131,7 @@ impl Owner {
         if !self.take(term, permit, out) {
             return;
         }
-        if self.mute || self.leaving {
+        if self.mute {
             return self.revoke(permit, out);
         }
         if self.start_waiting(ticket, permit, out) {

@@ -249,9 +249,12 @@ impl World {
         }
         let plane = &self.planes[machine];
         let (id, incarnation) = (plane.id, process.owner.member().incarnation);
-        let proof = self.within(20_000, 400_000);
+        let (proof, after) = match self.settings.reigns {
+            true => ((1_000, 50_000), (50_000, 500_000)),
+            false => ((20_000, 400_000), (5_000, 300_000)),
+        };
+        let (proof, after) = (self.within(proof.0, proof.1), self.within(after.0, after.1));
         self.plan(proof, Happening::Bury(id, incarnation));
-        let after = self.within(5_000, 300_000);
         self.plan(after, Happening::Boot(machine, disk));
     }
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub gap: u64,
     /// How long servers work, in microseconds: at least and at most.
     pub service: (u64, u64),
+    /// Leads come and go while some hear of it late.
+    pub reigns: bool,
     /// Silence of the control plane for so long is death.
     pub silence: Option<Span>,
     /// Who runs next is decided by the product's scheduling core, not by arrival alone.
@@ -80,6 +82,8 @@ pub enum Happening {
     Boot(usize, bool),
     /// A stopped process goes on.
     Resume(usize, u64),
+    /// A process that leaves ends once nothing runs there.
+    Exit(usize, u64),
     /// The control plane starts again.
     Revive,
     /// A server's work on a request is over, if this was its latest.
