@@ -235,11 +235,13 @@ async fn keep_planning(
     let (mut first, mut planner, mut sound) = (true, Planner::default(), Picture::default());
     loop {
         let now = Arc::clone(&desired.borrow_and_update());
-        let sight = seen.borrow_and_update().clone();
-        let looked = |name| sight.get(name).is_some_and(|seen: &Arc<_>| seen.health != Health::Unknown);
-        first = first && Instant::now() < first_by && !now.backends.keys().all(looked);
-        if !first {
-            let picture = planner.plan(&now, &sight);
+        let picture = {
+            let sight = seen.borrow_and_update();
+            let looked = |name| sight.get(name).is_some_and(|seen: &Arc<_>| seen.health != Health::Unknown);
+            first = first && Instant::now() < first_by && !now.backends.keys().all(looked);
+            (!first).then(|| planner.plan(&now, &sight))
+        };
+        if let Some(picture) = picture {
             let faults = check(&picture, &sound);
             if faults.is_empty() {
                 sound = picture.clone();

@@ -141,10 +141,11 @@ impl Fleet {
     pub fn hello(&mut self, now: Duration, now_ms: u64, stream: u64, hello: Hello) -> Option<u64> {
         let plane = self.planes.entry(hello.plane.clone()).or_default();
         let older = plane.stream.replace(stream);
+        let same = plane.hello.process == hello.process;
         *plane = Plane {
             hello,
             stream: Some(stream),
-            acked: plane.acked.take(),
+            acked: plane.acked.take().filter(|_| same),
             seen_at_ms: now_ms,
             seen: now,
             ..Plane::default()

@@ -138,6 +138,44 @@ async fn a_second_data_plane_is_a_spare_and_status_tells_all() {
     running.stop().await;
 }
 
+/// One that reads nothing for a while: the others have every change meanwhile, and it gets the newest whole when it reads.
+#[tokio::test]
+async fn a_slow_follower_holds_up_nobody_and_ends_at_the_newest() {
+    const CHANGES: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let mut slow = Follower::join(running.addr, "slow").await;
+    let mut good = Follower::join(running.addr, "good").await;
+    let mut has = good.snapshot().await;
+    let mut client = manage(running.addr).await;
+    let mut routes: Vec<_> = (0..60).map(|n| route(&format!("r{n}"), &format!("m{n}"), "")).collect();
+    for change in 0..CHANGES {
+        // Some 90 KiB each: more than what the system keeps on the way, many times over.
+        let target = |n: usize| v1::Target { model: format!("{n}{change:0>500}"), ..v1::Target::default() };
+        routes.iter_mut().for_each(|route| route.targets = (0..3).map(target).collect());
+        let config = v1::Config { routes: routes.clone(), ..v1::Config::default() };
+        let apply = v1::ApplyRequest { config: Some(config), dry_run: false };
+        let revision = within("an answer", client.apply(apply)).await.unwrap().into_inner().revision;
+        has = good.follow_with(has, "each change", |snapshot| snapshot.revision == revision).await;
+    }
+    let newest = within("the newest", async {
+        let (mut at, mut messages) = (v1::Snapshot::default(), 0);
+        while at.version != has.version {
+            at = match slow.next().await {
+                follow_down::Message::Snapshot(whole) => whole,
+                follow_down::Message::Delta(delta) => proto::apply(&at, delta).unwrap(),
+                follow_down::Message::EngineLoads(_) => at,
+            };
+            messages += 1;
+        }
+        (at, messages)
+    });
+    let (at, messages) = newest.await;
+    assert_eq!(v1::Snapshot { owner: has.owner, ..at }, has);
+    assert!(messages < CHANGES, "{messages} messages: nothing was left out for it");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn the_same_plane_again_ends_its_older_stream() {
     let dir = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::{
-    Stream, StreamExt as _,
+    Stream,
     wrappers::{ReceiverStream, TcpListenerStream},
 };
 use tonic::{Request, Response, Status, Streaming};
@@ -40,7 +40,7 @@ struct Answers {
 pub struct Feed {
     /// Its URL, for the data plane's settings.
     pub url: String,
-    snapshots: mpsc::Sender<v1::Snapshot>,
+    messages: mpsc::Sender<Down>,
     seq: u64,
     answers: watch::Receiver<Answers>,
     task: JoinHandle<()>,
@@ -54,14 +54,14 @@ impl Feed {
     pub async fn start() -> Self {
         let listener = TcpListener::bind(any_port()).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let (snapshots, waiting) = mpsc::channel(AHEAD_MAX);
+        let (messages, waiting) = mpsc::channel(AHEAD_MAX);
         let (said, answers) = watch::channel(Answers::default());
         let service = Service { waiting: Mutex::new(Some(waiting)), said: Arc::new(said) };
         let serving = tonic::transport::Server::builder()
             .add_service(FollowServer::new(service))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let task = tokio::spawn(async move { serving.await.expect("it serves until it is dropped") });
-        Self { url, snapshots, seq: 0, answers, task }
+        Self { url, messages, seq: 0, answers, task }
     }
 
     /// Publishes `snapshot` under the next number, which it gives.
@@ -70,10 +70,50 @@ impl Feed {
     /// When the data plane has gone.
     pub async fn publish(&mut self, snapshot: v1::Snapshot) -> u64 {
         self.seq += 1;
-        let version = Some(v1::Version { lineage: "feed".to_owned(), epoch: 1, seq: self.seq });
-        let snapshot = v1::Snapshot { version, ..snapshot };
-        self.snapshots.send(snapshot).await.expect("the data plane follows");
+        let snapshot = v1::Snapshot { version: version(self.seq), ..snapshot };
+        self.say(follow_down::Message::Snapshot(snapshot)).await;
         self.seq
+    }
+
+    /// Publishes what differs from the snapshot `base`, under the next number, which it gives.
+    ///
+    /// # Panics
+    /// When the data plane has gone.
+    pub async fn change(&mut self, base: u64, delta: v1::Delta) -> u64 {
+        self.seq += 1;
+        let delta = v1::Delta { base: version(base), version: version(self.seq), ..delta };
+        self.say(follow_down::Message::Delta(delta)).await;
+        self.seq
+    }
+
+    async fn say(&self, message: follow_down::Message) {
+        let message = Ok(FollowDown { message: Some(message) });
+        self.messages.send(message).await.expect("the data plane follows");
+    }
+
+    /// Ends the stream with a status. Nobody can follow it after that.
+    ///
+    /// # Panics
+    /// When the data plane has gone.
+    pub async fn turn_away(&self, status: Status) {
+        self.messages.send(Err(status)).await.expect("the data plane follows");
+    }
+
+    /// The faults that the data plane has answered with, once there are any.
+    ///
+    /// # Panics
+    /// When there are none by `deadline`.
+    pub async fn refused(&self, deadline: Duration) -> Vec<String> {
+        let mut answers = self.answers.clone();
+        let refused = answers.wait_for(|answers| !answers.faults.is_empty());
+        let answers = tokio::time::timeout(deadline, refused).await.expect("an answer in time");
+        answers.expect("the service lives as long as this").faults.clone()
+    }
+
+    /// The newest version that the data plane has acknowledged.
+    #[must_use]
+    pub fn acked_now(&self) -> u64 {
+        self.answers.borrow().acked
     }
 
     /// Waits until the data plane serves by `seq` or a newer one.
@@ -95,8 +135,14 @@ impl Drop for Feed {
     }
 }
 
+type Down = Result<FollowDown, Status>;
+
+fn version(seq: u64) -> Option<v1::Version> {
+    Some(v1::Version { lineage: "feed".to_owned(), epoch: 1, seq })
+}
+
 struct Service {
-    waiting: Mutex<Option<mpsc::Receiver<v1::Snapshot>>>,
+    waiting: Mutex<Option<mpsc::Receiver<Down>>>,
     said: Arc<watch::Sender<Answers>>,
 }
 
@@ -122,8 +168,6 @@ impl Follow for Service {
                 });
             }
         });
-        let down = ReceiverStream::new(waiting)
-            .map(|snapshot| Ok(FollowDown { message: Some(follow_down::Message::Snapshot(snapshot)) }));
-        Ok(Response::new(Box::pin(down)))
+        Ok(Response::new(Box::pin(ReceiverStream::new(waiting))))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
     thread,
@@ -58,7 +58,16 @@ impl Process {
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(binary(name));
+        Self::start_at(&binary(name), args, env)
+    }
+
+    /// Starts the binary at `path`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_at(path: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(path);
         command.args(args).envs(env.iter().copied());
         Self::spawn(command)
     }

@@ -311,6 +311,31 @@ async fn a_second_data_plane_is_a_spare() {
     drop(first);
 }
 
+/// It gave its place to another, who leads now: what it kept does not make it lead again beside that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_took_leave_does_not_lead_again_by_what_it_kept() {
+    let m = sim("m");
+    let mut planes = Planes::new();
+    planes.add("one", &m).await;
+    planes.serves("m").await;
+    let first = planes.data.take().expect("it runs");
+    planes.start_data_in("second");
+    planes.serves("m").await;
+    let (second, second_url) = (planes.data.take(), planes.url.clone());
+    assert_eq!(planes.ask("m").await, 503);
+    assert!(first.terminate().success());
+    let leads = |plane: &v1::DataPlane| plane.connected && plane.lead && plane.acked.is_some();
+    let lead = planes.plane("the second to lead", leads).await;
+    assert!(second_url.ends_with(&lead.serves));
+    planes.settled().await;
+    planes.kill_control();
+    planes.start_data();
+    planes.serves("m").await;
+    assert_eq!(planes.ask("m").await, 503, "{}", planes.said());
+    assert_eq!(chat(&rig::client(), &second_url, "m").await, 200);
+    drop(second);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_plane_is_not_made_a_backend() {
     let m = sim("m");

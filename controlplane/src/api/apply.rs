@@ -13,9 +13,9 @@ impl Api {
     pub(super) async fn applied(&self, request: v1::ApplyRequest) -> Result<v1::ApplyResponse, Status> {
         let change = Change::Apply(parse::config(request.config).map_err(invalid)?);
         let written = if request.dry_run {
-            let mut trial = (*self.store.desired()).clone();
-            let written = trial.make(&change).map_err(|refusal| refused(&refusal))?;
-            Written { revision: self.store.desired().revision, ..written }
+            let desired = self.store.desired();
+            let (written, _) = desired.made(&change).map_err(|refusal| refused(&refusal))?;
+            Written { revision: desired.revision, ..written }
         } else {
             self.store.change(change).await.map_err(unmade)?.0
         };

@@ -9,6 +9,9 @@ pub const PLANES_MAX: usize = 256;
 /// A data plane that is proven dead is forgotten when it was not heard of for so long.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// Terms that a data plane tells of count up to here: none can use up all there are.
+const TERM_MAX: u64 = u64::MAX / 2;
+
 /// A data plane, as it registered last.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -211,7 +214,8 @@ impl Registry {
             return Err(Denial::Unlocked { plane, earlier: was.incarnation });
         }
         let now = row(hello, was, now_ms);
-        let same = Row { seen_ms: was.seen_ms, ..now.clone() } == **was && hello.term <= self.term;
+        let same =
+            Row { seen_ms: was.seen_ms, ..now.clone() } == **was && hello.term.min(TERM_MAX) <= self.term;
         Ok((!same).then_some(now))
     }
 
@@ -228,7 +232,7 @@ impl Registry {
                         self.forget(*now_ms);
                     }
                     self.rows.insert(hello.plane.clone(), Arc::new(row));
-                    self.term = self.term.max(hello.term);
+                    self.term = self.term.max(hello.term.min(TERM_MAX));
                 }
             }
             Entry::Dead { plane, incarnation } => self.change(plane, |row| {
@@ -263,7 +267,7 @@ impl Registry {
                 if row.dead() {
                     return Err(Denial::Dead { plane, incarnation });
                 }
-                self.term = (*now_us).max(self.term + 1);
+                self.term = (*now_us).max(self.term.saturating_add(1));
                 self.lead = Some(Lead { plane, incarnation, term: self.term });
             }
         }

@@ -93,7 +93,8 @@ impl Resource for Route {
 
 type Records<T> = BTreeMap<Name, Arc<Record<T>>>;
 
-pub(super) fn make(desired: &mut Desired, change: &Change) -> Result<Written, Refusal> {
+/// What a change writes, and the configuration after it.
+pub(super) fn made(desired: &Desired, change: &Change) -> Result<(Written, Desired), Refusal> {
     let mut next = desired.clone();
     let mut written = Written { revision: desired.revision + 1, ..Written::default() };
     let revision = written.revision;
@@ -133,11 +134,10 @@ pub(super) fn make(desired: &mut Desired, change: &Change) -> Result<Written, Re
     }
     if written.changed() {
         next.revision = revision;
-        *desired = next;
     } else {
         written.revision = desired.revision;
     }
-    Ok(written)
+    Ok((written, next))
 }
 
 fn apply(next: &mut Desired, config: &Config, written: &mut Written) -> Result<(), Refusal> {

@@ -27,12 +27,23 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// What a change writes, and the configuration after it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn made(&self, change: &Change) -> Result<(Written, Desired), Refusal> {
+        change::made(self, change)
+    }
+
     /// Makes a change, completely or not at all.
     ///
     /// # Errors
     /// [`Refusal`]; the configuration is as before.
+    #[cfg(test)]
     pub fn make(&mut self, change: &Change) -> Result<Written, Refusal> {
-        change::make(self, change)
+        let (written, next) = self.made(change)?;
+        *self = next;
+        Ok(written)
     }
 
     /// The routes in the order in which they are tried: exact ones by name, then patterns by falling precedence.

@@ -281,7 +281,7 @@ struct Writer {
 
 /// What a group makes of what there is.
 struct Next {
-    desired: Desired,
+    desired: Arc<Desired>,
     planes: Registry,
 }
 
@@ -309,7 +309,7 @@ impl Writer {
         let began = Instant::now();
         self.pulse.begin();
         let mut batch = Batch::default();
-        let mut next = Next { desired: (*self.current).clone(), planes: (*self.planes).clone() };
+        let mut next = Next { desired: Arc::clone(&self.current), planes: (*self.planes).clone() };
         let mut due = Vec::new();
         let mut stop = false;
         for job in jobs {
@@ -330,7 +330,7 @@ impl Writer {
                     due.push(Due::Done(answer));
                 }
                 Job::Change(change, answer) => match add(&mut next.desired, &mut batch, &change) {
-                    Ok(written) => due.push(Due::Change(answer, written, Arc::new(next.desired.clone()))),
+                    Ok(written) => due.push(Due::Change(answer, written, Arc::clone(&next.desired))),
                     Err(fault) => drop(answer.send(Err(fault))),
                 },
             }
@@ -345,7 +345,7 @@ impl Writer {
     fn settle(&mut self, result: Result<(), EngineFault>, next: Next, due: Vec<Due>) -> bool {
         let Err(fault) = result else {
             if next.desired.revision != self.current.revision {
-                self.current = Arc::new(next.desired);
+                self.current = next.desired;
                 self.sender.send_replace(Arc::clone(&self.current));
             }
             if next.planes != *self.planes {
@@ -372,12 +372,11 @@ impl Writer {
     }
 }
 
-fn add(next: &mut Desired, batch: &mut Batch, change: &Change) -> Result<Written, StoreFault> {
-    let mut tried = next.clone();
-    let written = tried.make(change)?;
+fn add(next: &mut Arc<Desired>, batch: &mut Batch, change: &Change) -> Result<Written, StoreFault> {
+    let (written, after) = next.made(change)?;
     let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    tree::put(batch, &tried, &written, at_ms).map_err(|fault| StoreFault::Down(fault.to_string()))?;
-    written.backends.iter().for_each(|(name, _)| finding::forget(batch, name, next, &tried));
-    *next = tried;
+    tree::put(batch, &after, &written, at_ms).map_err(|fault| StoreFault::Down(fault.to_string()))?;
+    written.backends.iter().for_each(|(name, _)| finding::forget(batch, name, next, &after));
+    *next = Arc::new(after);
     Ok(written)
 }

@@ -114,6 +114,16 @@ impl Follower {
         }
     }
 
+    /// Another may lead from now on: what it keeps must not say otherwise when it starts again and nobody tells it so. One
+    /// that is alone may go on by itself.
+    async fn resign(&mut self) {
+        let Some(current) = self.current.clone() else { return };
+        let lives = |row: &v1::Registered| row.dead_through < row.incarnation;
+        let others = current.planes.iter().any(|row| row.plane_id != self.hello.plane_id && lives(row));
+        let owner = current.owner && !others;
+        self.keeper.last(v1::Snapshot { owner, ..current }).await;
+    }
+
     /// Others may have what it held: it starts nothing more.
     fn denied(&mut self, error: &SessionError) {
         if !self.parser.denied {
@@ -149,7 +159,10 @@ impl Follower {
                 }
                 _ = credentials.tick() => self.reread(),
                 () = until(self.doubt_at()) => self.doubt(),
-                () = over.cancelled() => return bye(&up, &mut down).await,
+                () = over.cancelled() => {
+                    self.resign().await;
+                    return bye(&up, &mut down).await;
+                }
                 // What was acknowledged is on the disk.
                 version = self.keeper.kept() => send(&up, follow_up::Message::Ack(v1::Ack { version })).await?,
                 message = down.message() => {

@@ -4,12 +4,19 @@ use std::{
     future::pending,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use proto::v1;
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use super::file;
+
+/// From one write to the next: a fleet whose servers come and go must not keep a disk busy.
+const EVERY: Duration = Duration::from_millis(200);
 
 /// Writes one snapshot at a time, the newest next; those between are left out.
 #[derive(Debug)]
@@ -17,13 +24,15 @@ pub struct Keeper {
     path: PathBuf,
     next: Option<v1::Snapshot>,
     writing: Option<(JoinHandle<io::Result<()>>, Option<v1::Version>)>,
+    /// When the next write may begin.
+    at: Instant,
 }
 
 impl Keeper {
     /// Keeps snapshots at `path`.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, next: None, writing: None }
+        Self { path, next: None, writing: None, at: Instant::now() }
     }
 
     /// Where.
@@ -41,6 +50,10 @@ impl Keeper {
     /// nothing to write. Dropped, it goes on where it was at the next call.
     pub async fn kept(&mut self) -> Option<v1::Version> {
         if self.writing.is_none() {
+            if self.next.is_some() {
+                sleep_until(self.at).await;
+                self.at = Instant::now() + EVERY;
+            }
             let Some(snapshot) = self.next.take() else { return pending().await };
             let (path, version) = (self.path.clone(), snapshot.version.clone());
             let task = tokio::task::spawn_blocking(move || file::write(&path, &snapshot));
@@ -56,12 +69,20 @@ impl Keeper {
         }
         version
     }
+
+    /// Keeps this one in the place of any other, at once.
+    pub async fn last(&mut self, snapshot: v1::Snapshot) {
+        if let Some((task, _)) = self.writing.take() {
+            // Whether it succeeded is of no account: this one comes after it.
+            let _ = task.await;
+        }
+        (self.next, self.at) = (Some(snapshot), Instant::now());
+        self.kept().await;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proto::v1;
 
     use super::*;
@@ -93,6 +114,18 @@ mod tests {
         }
         assert_eq!(told, [1, 3]);
         assert_eq!(file::read(keeper.path()).unwrap(), snapshot(3));
+    }
+
+    #[tokio::test]
+    async fn the_last_one_takes_the_place_of_those_that_wait_and_of_the_one_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(folder.path().join("snapshot.json"));
+        keeper.keep(snapshot(1));
+        let _ = tokio::time::timeout(Duration::ZERO, keeper.kept()).await;
+        keeper.keep(snapshot(2));
+        keeper.last(snapshot(3)).await;
+        assert_eq!(file::read(keeper.path()).unwrap(), snapshot(3));
+        assert!(tokio::time::timeout(Duration::ZERO, keeper.kept()).await.is_err(), "nothing is left");
     }
 
     #[tokio::test]

@@ -78,6 +78,11 @@ fn terms_only_grow_also_in_a_store_that_was_set_back() {
     assert!(matches!(back.make(&appoint(1000, "b", 1, 10)), Err(Denial::Stale { current: 7000, .. })));
     back.make(&appoint(7000, "b", 1, 10)).unwrap();
     assert_eq!(back.term, 7001);
+    // One that tells nonsense does not use up all terms.
+    come(&mut back, Hello { term: u64::MAX, ..hello("b", 1) }, 7).unwrap();
+    let after = back.term;
+    back.make(&appoint(after, "a", 1, 10)).unwrap();
+    assert_eq!(back.term, after + 1);
 }
 
 #[test]
