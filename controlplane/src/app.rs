@@ -37,6 +37,8 @@ const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(5);
 const FINDINGS_MAX: usize = 256;
 /// Changes that come together are planned together.
 const GATHER: Duration = Duration::from_millis(10);
+/// After a plan, what probes find is planned no sooner than this: servers that come and go are told of four times a second.
+const REST: Duration = Duration::from_millis(250);
 /// Between two looks at the writer.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Requests that run when it stops may go on for this long.
@@ -252,9 +254,15 @@ async fn keep_planning(
             tracing::debug!(?did, revision = now.revision, "planned");
         }
         let wait = if first { first_by.saturating_duration_since(Instant::now()) } else { Duration::MAX };
+        let rest = if first { Duration::ZERO } else { REST };
+        let seen_anew = async {
+            // A change of the configuration waits for none of this.
+            sleep(rest).await;
+            seen.changed().await
+        };
         tokio::select! {
             changed = desired.changed() => if changed.is_err() { return },
-            changed = seen.changed() => if changed.is_err() { return },
+            changed = seen_anew => if changed.is_err() { return },
             () = sleep(wait) => {}
         }
         sleep(GATHER).await;
