@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
-pub(crate) use lane::before_backslash;
 use lane::{Block, SHORT_ESCAPE, ends, string_end};
+pub(crate) use lane::{backslashes, before_backslash};
 pub(crate) use long::Long;
 use long::{Longs, find};
 

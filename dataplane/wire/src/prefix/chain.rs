@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::unescape::pieces;
+use super::unescape::{SLACK_BYTES, resolve};
 use super::{BLOCK_BYTES, BLOCKS_MAX, Block, Stop};
 use crate::estimate::{BYTES_PER_TOKEN, MEDIA_TOKENS};
 use crate::scan::Text;
@@ -19,7 +19,9 @@ pub(super) struct Chain<'o> {
     left: usize,
     /// Of the last block.
     hash: u64,
+    /// What is in the block, and how much of it; the rest is room.
     block: Vec<u8>,
+    filled: usize,
     /// Bytes of text so far, and the tokens that blocks have told of them: roundings do not add up.
     bytes: u64,
     told: u64,
@@ -36,7 +38,8 @@ impl<'o> Chain<'o> {
             out,
             left: BLOCKS_MAX,
             hash: salt,
-            block: Vec::with_capacity(bytes_max.min(BLOCK_BYTES)),
+            block: vec![0; bytes_max.min(BLOCK_BYTES) + SLACK_BYTES],
+            filled: 0,
             bytes: 0,
             told: 0,
             others: 0,
@@ -67,7 +70,7 @@ impl<'o> Chain<'o> {
     pub(super) fn string(&mut self, text: &Text<'_>) -> Result<(), Stop> {
         match text.plain() {
             Some(plain) => self.text(plain.as_bytes()),
-            None => pieces(text.raw, |piece| self.text(piece)),
+            None => self.resolved(text.raw.as_bytes()),
         }
     }
 
@@ -86,11 +89,11 @@ impl<'o> Chain<'o> {
 
     /// Ends the block, if there is anything in it.
     pub(super) fn close(&mut self) -> Result<(), Stop> {
-        if self.block.is_empty() {
+        if self.filled == 0 {
             return Ok(());
         }
-        self.hash = xxh3_64_with_seed(&self.block, self.hash);
-        self.block.clear();
+        self.hash = xxh3_64_with_seed(&self.block[..self.filled], self.hash);
+        self.filled = 0;
         let total = self.bytes.div_ceil(BYTES_PER_TOKEN);
         let tokens = u32::try_from(total - self.told + self.others).unwrap_or(u32::MAX);
         (self.told, self.others) = (total, 0);
@@ -101,15 +104,47 @@ impl<'o> Chain<'o> {
 
     /// A full block ends when more is to come, so a text that ends there and one that goes on share it.
     fn push(&mut self, mut bytes: &[u8], weight: u64) -> Result<(), Stop> {
-        while bytes.len() > BLOCK_BYTES - self.block.len() {
-            let (now, later) = bytes.split_at(BLOCK_BYTES - self.block.len());
-            self.block.extend_from_slice(now);
-            self.bytes += weight * now.len() as u64;
+        while bytes.len() > BLOCK_BYTES - self.filled {
+            let (now, later) = bytes.split_at(BLOCK_BYTES - self.filled);
+            self.add(now, weight);
             self.close()?;
             bytes = later;
         }
-        self.block.extend_from_slice(bytes);
-        self.bytes += weight * bytes.len() as u64;
+        self.add(bytes, weight);
         Ok(())
+    }
+
+    /// Bytes that fit into the block.
+    fn add(&mut self, bytes: &[u8], weight: u64) {
+        self.room(bytes.len());
+        self.block[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
+        self.filled += bytes.len();
+        self.bytes += weight * bytes.len() as u64;
+    }
+
+    /// As `push`, of a text that holds escapes.
+    fn resolved(&mut self, mut raw: &[u8]) -> Result<(), Stop> {
+        while !raw.is_empty() {
+            self.room(raw.len());
+            let before = self.filled;
+            let (filled, rest) = resolve(raw, &mut self.block, before, BLOCK_BYTES);
+            self.filled = filled.min(BLOCK_BYTES);
+            self.bytes += (self.filled - before) as u64;
+            if filled > BLOCK_BYTES {
+                self.close()?;
+                self.block.copy_within(BLOCK_BYTES..filled, 0);
+                self.filled = filled - BLOCK_BYTES;
+                self.bytes += self.filled as u64;
+            }
+            raw = rest;
+        }
+        Ok(())
+    }
+
+    /// Room for so many bytes more, or all that fit into the block.
+    fn room(&mut self, bytes: usize) {
+        if self.block.len() < BLOCK_BYTES.min(self.filled + bytes) + SLACK_BYTES {
+            self.block.resize(BLOCK_BYTES + SLACK_BYTES, 0);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Values of JSON: reprinted without white space, so that an object and a string that holds one render alike.
 
 use super::chain::{Chain, QUOTE};
-use super::unescape::pieces;
+use super::unescape::{SLACK_BYTES, resolve};
 use super::{Page, Stop};
 use crate::scan::{Bad, Peek, Scan, Text};
 
@@ -96,12 +96,9 @@ impl<'a> Page<'a, '_> {
                     return self.inner(plain);
                 }
                 let mut scratch = std::mem::take(&mut self.scratch);
-                scratch.clear();
-                pieces::<Stop>(text.raw, |piece| {
-                    scratch.extend_from_slice(piece);
-                    Ok(())
-                })?;
-                let rendered = self.inner(std::str::from_utf8(&scratch).unwrap_or_default());
+                scratch.resize(scratch.len().max(text.raw.len() + SLACK_BYTES), 0);
+                let (length, _) = resolve(text.raw.as_bytes(), &mut scratch, 0, usize::MAX);
+                let rendered = self.inner(std::str::from_utf8(&scratch[..length]).unwrap_or_default());
                 self.scratch = scratch;
                 rendered
             }

@@ -1,64 +1,96 @@
-//! Strings of JSON with their escapes resolved, in pieces, so that none is built.
+//! Strings of JSON with their escapes resolved, right to where they are wanted.
 
-use crate::scan::before_backslash;
+use crate::scan::{backslashes, before_backslash};
 
-/// What is gathered before it is handed on, and how much of a string is looked at and copied at a time.
-const GATHERED_BYTES: usize = 512;
+/// How much of a string is looked at at a time, how much there must be for that, and how much at its end.
+const STRETCH_BYTES: usize = 32;
+const WINDOW_BYTES: usize = 2 * STRETCH_BYTES;
 const LANE_BYTES: usize = 16;
-/// A lane or a character fits behind so many.
-const FILLED_MAX: usize = GATHERED_BYTES - 2 * LANE_BYTES;
+/// What is gathered of one that is handed on in pieces.
+const PIECE_BYTES: usize = 512;
+
+/// So many bytes behind what is wanted may be written over.
+pub(super) const SLACK_BYTES: usize = 2 * STRETCH_BYTES;
 
 /// Half of a surrogate pair is read as this, as most servers do.
 const LONE: char = char::REPLACEMENT_CHARACTER;
 
-/// Calls `take` with the pieces of a string that has passed the scanner, quotes left out.
-pub(super) fn pieces<E>(raw: &str, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-    let mut rest = raw.as_bytes();
-    let mut gathered = [0; GATHERED_BYTES];
-    let mut filled = 0;
-    while let Some(lane) = rest.first_chunk() {
-        if filled > FILLED_MAX {
-            take(&gathered[..filled])?;
-            filled = 0;
+/// Puts what a string that has passed the scanner stands for, quotes left out, into `out` from `filled` on, until there are
+/// more than `most` bytes in it. The answer is how many there are, and what is left of the string.
+///
+/// `out` has `SLACK_BYTES` behind `most`, or behind as many bytes as the string has.
+pub(super) fn resolve<'a>(
+    mut rest: &'a [u8],
+    out: &mut [u8],
+    mut filled: usize,
+    most: usize,
+) -> (usize, &'a [u8]) {
+    while filled <= most
+        && let Some(window) = rest.first_chunk::<WINDOW_BYTES>()
+    {
+        let mut marks = u64::from(backslashes(window)) | 1 << STRETCH_BYTES;
+        let mut at = 0;
+        while at < STRETCH_BYTES {
+            marks &= u64::MAX << at;
+            let next = marks.trailing_zeros() as usize;
+            // A whole stretch is copied, so that its length is no branch; what is too much is written over.
+            out[filled..filled + STRETCH_BYTES].copy_from_slice(&window[at..at + STRETCH_BYTES]);
+            filled += next - at;
+            at = next;
+            if next < STRETCH_BYTES {
+                at = rest.len() - character(&rest[next..], out, &mut filled).len();
+            }
         }
-        // All of the lane, so that the length is no branch; what is too much is written over.
-        gathered[filled..filled + LANE_BYTES].copy_from_slice(lane);
+        rest = &rest[at..];
+    }
+    while filled <= most
+        && let Some(lane) = rest.first_chunk::<LANE_BYTES>()
+    {
+        out[filled..filled + LANE_BYTES].copy_from_slice(lane);
         let run = before_backslash(lane);
         filled += run;
-        if run == LANE_BYTES {
-            rest = &rest[LANE_BYTES..];
-        } else {
-            rest = character(&rest[run..], &mut gathered, &mut filled);
+        rest = &rest[run..];
+        if run < LANE_BYTES {
+            rest = character(rest, out, &mut filled);
         }
     }
-    while let Some((&byte, behind)) = rest.split_first() {
-        if filled > FILLED_MAX {
-            take(&gathered[..filled])?;
-            filled = 0;
-        }
+    while filled <= most
+        && let Some((&byte, behind)) = rest.split_first()
+    {
         if byte == b'\\' {
-            rest = character(rest, &mut gathered, &mut filled);
+            rest = character(rest, out, &mut filled);
         } else {
-            gathered[filled] = byte;
+            out[filled] = byte;
             filled += 1;
             rest = behind;
         }
     }
-    take(&gathered[..filled])
+    (filled, rest)
+}
+
+/// Calls `take` with what a string stands for, in pieces.
+pub(super) fn pieces<E>(raw: &str, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let (mut rest, mut piece) = (raw.as_bytes(), [0; PIECE_BYTES + SLACK_BYTES]);
+    while !rest.is_empty() {
+        let (length, behind) = resolve(rest, &mut piece, 0, PIECE_BYTES);
+        take(&piece[..length])?;
+        rest = behind;
+    }
+    Ok(())
 }
 
 /// Adds what the escape at the start of `rest` stands for; the answer is what is behind it.
 #[inline(always)]
-fn character<'a>(rest: &'a [u8], gathered: &mut [u8; GATHERED_BYTES], filled: &mut usize) -> &'a [u8] {
+fn character<'a>(rest: &'a [u8], out: &mut [u8], filled: &mut usize) -> &'a [u8] {
     if let [_, letter, behind @ ..] = rest
         && SIMPLE[usize::from(*letter)] != 0
     {
-        gathered[*filled] = SIMPLE[usize::from(*letter)];
+        out[*filled] = SIMPLE[usize::from(*letter)];
         *filled += 1;
         return behind;
     }
     let (one, length) = unicode(rest);
-    *filled += one.encode_utf8(&mut gathered[*filled..]).len();
+    *filled += one.encode_utf8(&mut out[*filled..]).len();
     rest.get(length..).unwrap_or_default()
 }
 
@@ -116,16 +148,29 @@ const HEX: [u8; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use super::pieces;
+    use super::*;
 
     fn resolved(raw: &str) -> String {
-        let mut bytes = Vec::new();
-        let taken = pieces::<()>(raw, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        });
-        assert_eq!(taken, Ok(()));
+        let mut bytes = vec![0; raw.len() + SLACK_BYTES];
+        let (length, rest) = resolve(raw.as_bytes(), &mut bytes, 0, usize::MAX);
+        assert!(rest.is_empty());
+        bytes.truncate(length);
+        for most in [0, 7, 40, 100] {
+            assert_eq!(in_parts(raw.as_bytes(), most), bytes, "{most} at a time of {raw}");
+        }
         String::from_utf8(bytes).unwrap()
+    }
+
+    /// The same, a little more than so many bytes at a time.
+    fn in_parts(mut rest: &[u8], most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while !rest.is_empty() {
+            let mut part = vec![0; most + SLACK_BYTES];
+            let (length, behind) = resolve(rest, &mut part, 0, most);
+            bytes.extend_from_slice(&part[..length]);
+            rest = behind;
+        }
+        bytes
     }
 
     #[test]

@@ -101,6 +101,13 @@ fn escaped(backslashes: u64, carry: &mut u64) -> u64 {
     (EVEN ^ (sequences << 1)) & follows
 }
 
+/// Which of the first 32 bytes are backslashes.
+pub(crate) fn backslashes(bytes: &[u8; 64]) -> u32 {
+    let (lanes, _) = bytes.as_chunks::<16>();
+    let [one, other] = [lanes[0], lanes[1]].map(|lane| u8x16::new(lane).simd_eq(BACKSLASH).to_bitmask());
+    one | other << 16
+}
+
 /// Bytes before the first backslash of sixteen; sixteen where there is none.
 pub(crate) fn before_backslash(bytes: &[u8; 16]) -> usize {
     let hits = u8x16::new(*bytes).simd_eq(BACKSLASH).to_bitmask() | 1 << 16;
