@@ -233,3 +233,25 @@ fn who_will_not_go_to_a_server_keeps_nothing_in_its_memory() {
         ],
     );
 }
+
+#[test]
+fn a_load_counts_what_host_memory_and_pools_hold() {
+    for fleet in ["a:1,one,ram=100000 b:1,one", "a:1,one,pool=100000 b:1,one"] {
+        check(
+            fleet,
+            &[
+                (&format!("0 arrive 1 on a model 1 says {LONG}"), "start 1 a0"),
+                ("0 arrive 2 on b model 3 says abcdefghij", "start 2 b0"),
+                ("1000 first 1", ""),
+                ("1000 first 2", ""),
+                ("1000 done 1", ""),
+                ("1000 done 2", ""),
+                // the long one leaves the slot, and not the server
+                ("1000 arrive 3 on a model 1 says z", "start 3 a0"),
+                ("2000 first 3", ""),
+                ("2000 done 3", ""),
+                ("9000 arrive 4 on ab model 2 says y", "start 4 b0"),
+            ],
+        );
+    }
+}
