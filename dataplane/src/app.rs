@@ -24,6 +24,7 @@ use crate::{
     },
     dispatch::Dispatch,
     limits,
+    peer::Names,
     serve::{self, CUT_WITHIN, Limits, Phase, Secure, Shared, admin},
 };
 
@@ -244,8 +245,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let folder = settings.state_dir.join("data");
     let identity = Arc::new(Identity::claim(&folder)?);
     let alone = settings.control.is_none();
-    let mut parser = Parser::new(settings.queue_max, alone);
-    parser.plane.clone_from(&identity.plane);
+    let names = Arc::new(Names::default());
+    let mut parser = Parser::named(settings.queue_max, alone, names);
+    parser.own = (!alone).then(|| (identity.plane.clone(), identity.incarnation));
     let kept = folder.join("snapshot.json");
     let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
     let dispatch = dispatch(&settings, &snapshot)?;

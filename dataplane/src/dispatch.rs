@@ -20,9 +20,11 @@ use crate::{
 };
 
 mod lease;
+mod lends;
 pub mod words;
 
 pub use lease::{Answer, Lease, Waiting};
+pub use lends::Lends;
 
 /// What a started ticket was given.
 #[derive(Clone, Copy, Debug)]

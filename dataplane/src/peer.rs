@@ -1,26 +1,46 @@
-//! What data planes say to each other about slots, between the core's own form and the wire's.
+//! What data planes say to each other about slots: the two ends of a stream, and its words as the core and the wire have
+//! them.
 
-use std::sync::Arc;
+use sched::{
+    lead::StreamId,
+    permit::{Down, PlaneId, Up},
+};
 
-use sched::BackendId;
-use sched::permit::PlaneId;
-
+mod names;
+mod outbox;
 pub mod parse;
 pub mod render;
 #[cfg(test)]
 mod tests;
 mod words;
 
-/// The core knows backends and data planes by numbers that hold within one process; on the wire they have their names.
-pub trait Names {
-    /// The number of a backend, which is given when it has none; `None`: there are too many.
-    fn backend(&mut self, name: &str) -> Option<BackendId>;
-    /// The same of a data plane.
-    fn plane(&mut self, name: &str) -> Option<PlaneId>;
-    /// The name of a backend.
-    fn backend_name(&self, id: BackendId) -> Option<Arc<str>>;
-    /// The name of a data plane.
-    fn plane_name(&self, id: PlaneId) -> Option<Arc<str>>;
+pub use names::{NAME_BYTES_MAX, NAMES_MAX, Names};
+pub use outbox::{OUTBOX_MAX, Outbox};
+
+/// What streams tell the one who plays both ends of the protocol. Every call is short and never waits.
+pub trait Ends: Send + Sync + 'static {
+    /// The stream that was asked for with this number is there.
+    fn connected(&self, attempt: u64, out: Outbox<Up>);
+    /// It is gone, or did not come about.
+    fn lost(&self, attempt: u64);
+    /// The lead says something by it.
+    fn heard(&self, attempt: u64, message: Down);
+    /// Another data plane opened a stream; `None`: this one does not lead. The first that is told by it is its hello.
+    fn joined(&self, out: Outbox<Down>) -> Option<StreamId>;
+    /// Another data plane says something.
+    fn told(&self, stream: StreamId, message: Up);
+    /// Its stream is gone. Said once for each that joined.
+    fn left(&self, stream: StreamId);
+}
+
+/// What is asked of the streams. Every call is short and never waits.
+pub trait Links: Send + Sync + 'static {
+    /// Opens a stream to this data plane, at the address that the last picture gives for it; an earlier one is given up.
+    /// Answered by [`Ends::connected`], and by [`Ends::lost`] with the number once it is gone or did not come about, which
+    /// is said after a wait that grows with failures (50 ms to 1 s).
+    fn connect(&self, lead: PlaneId, attempt: u64);
+    /// Ends the stream, if there is one.
+    fn disconnect(&self);
 }
 
 /// A message that cannot be taken in or sent; its stream is of no use any more.

@@ -1,7 +1,7 @@
 //! Turns a received snapshot into one that can be served, or says everything that is wrong with it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::File,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read as _},
@@ -11,26 +11,24 @@ use std::{
 };
 
 use proto::v1;
-use sched::{BackendId, Cache, Class, Fleet, Health, ModelId, Policy, Span, Tuning};
+use sched::{Cache, Class, Fleet, Health, ModelId, Policy, Span, Tuning};
 use wire::{Dialect, Pattern};
 
 use super::{Backend, Kind, Model, Planes, Secret, Snapshot, Version, planes::planes, tuning::tuning};
 use crate::{
     deadline::Deadlines,
+    peer::{NAME_BYTES_MAX, Names},
     provider::Base,
     route::{Kept, Match, Rule, Shares, Table, Target, Terms, number},
 };
 
-/// Distinct backend names that one process will ever number.
-const NAMES_MAX: usize = 1 << 20;
-
 /// A secret in a file has at most this many bytes.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// Numbers backends by name, for the life of the process.
+/// Turns what is received into what can be served.
 #[derive(Debug)]
 pub struct Parser {
-    names: BTreeMap<String, BackendId>,
+    names: Arc<Names>,
     shares: Kept,
     queue_max: usize,
     /// No prober stands behind the snapshot: every backend counts as healthy and the slots are ours.
@@ -39,23 +37,21 @@ pub struct Parser {
     pub doubting: bool,
     /// The control plane turned this data plane away: it starts nothing.
     pub denied: bool,
-    /// The id of this data plane; empty: it follows nobody.
-    pub plane: String,
+    /// The id of this data plane and the count of its starts; none: it follows nobody.
+    pub own: Option<(String, u64)>,
 }
 
 impl Parser {
-    /// A parser whose fleets bound the queue by `queue_max` tickets.
+    /// A parser whose fleets bound the queue by `queue_max` tickets, with a table of names of its own.
     #[must_use]
     pub fn new(queue_max: usize, alone: bool) -> Self {
-        Self {
-            names: BTreeMap::new(),
-            shares: Kept::default(),
-            queue_max,
-            alone,
-            doubting: false,
-            denied: false,
-            plane: String::new(),
-        }
+        Self::named(queue_max, alone, Arc::default())
+    }
+
+    /// As `new`, with the table that other parts of the process use as well.
+    #[must_use]
+    pub fn named(queue_max: usize, alone: bool, names: Arc<Names>) -> Self {
+        Self { names, shares: Kept::default(), queue_max, alone, doubting: false, denied: false, own: None }
     }
 
     /// Converts `snapshot`.
@@ -80,20 +76,23 @@ impl Parser {
             faults.extend(more);
             Tuning::default()
         });
-        let planes = planes(snapshot, &mut faults);
+        let planes = planes(snapshot, &self.names, self.own.as_ref(), &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
         let owner = (snapshot.owner && !self.denied) || self.alone;
         let fleet = Fleet { owner, queue_max: self.queue_max, tuning, ..Fleet::default() };
-        let draining = planes.rows.iter().any(|row| row.id == self.plane && row.draining);
+        let draining = planes.draining();
         Ok(Snapshot { planes, draining, ..join(snapshot, backends, rules, fleet) })
     }
 
     fn backend(&mut self, row: &v1::SnapshotBackend, faults: &mut Vec<String>) -> Option<Backend> {
         let place = format!("backends[{}]", row.name);
-        if row.name.is_empty() || row.name.len() > 63 {
-            faults.push(format!("{place}.name: {:?} is not allowed: 1 to 63 characters", row.name));
+        if row.name.is_empty() || row.name.len() > NAME_BYTES_MAX {
+            faults.push(format!(
+                "{place}.name: {:?} is not allowed: 1 to {NAME_BYTES_MAX} characters",
+                row.name
+            ));
         }
         if row.slots == 0 {
             faults.push(format!("{place}.slots: 0 is not allowed: at least 1"));
@@ -116,7 +115,7 @@ impl Parser {
             None => (self.health(row.health), row.reason.clone()),
         };
         Some(Backend {
-            id: self.number(&row.name)?,
+            id: self.names.backend(&row.name)?,
             name: Arc::from(row.name.as_str()),
             kind: kind(row.kind),
             base,
@@ -155,19 +154,6 @@ impl Parser {
             v1::Health::Unhealthy if !self.doubting => Health::Unhealthy,
             v1::Health::Unhealthy | v1::Health::Unspecified => Health::Unknown,
         }
-    }
-
-    fn number(&mut self, name: &str) -> Option<BackendId> {
-        if let Some(id) = self.names.get(name) {
-            return Some(*id);
-        }
-        if self.names.len() >= NAMES_MAX {
-            tracing::error!(name, limit = NAMES_MAX, "too many backend names for one process: restart it");
-            return None;
-        }
-        let id = BackendId(u32::try_from(self.names.len()).expect("NAMES_MAX fits into 32 bits"));
-        self.names.insert(name.to_owned(), id);
-        Some(id)
     }
 }
 

@@ -1,10 +1,15 @@
 //! Which data planes there are, and who of them leads.
 
 use proto::v1;
+use sched::permit::{Incarnation, Member, PlaneId, Roll};
+
+use crate::peer::Names;
 
 /// The data planes of the installation. What stands here is durable in the control plane's store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planes {
+    /// This very process; none: it follows nobody.
+    pub own: Option<Member>,
     /// Who runs the scheduling core for all; none: nobody was appointed yet.
     pub lead: Option<Lead>,
     /// Every registered one, in order of id.
@@ -16,6 +21,8 @@ pub struct Planes {
 pub struct Lead {
     /// Its id.
     pub plane: String,
+    /// Stable for its id as long as this process lives.
+    pub number: PlaneId,
     /// Of it.
     pub incarnation: u64,
     /// Host and port where other data planes reach it; may be empty.
@@ -29,6 +36,8 @@ pub struct Lead {
 pub struct Plane {
     /// Its id.
     pub id: String,
+    /// Stable for its id as long as this process lives.
+    pub number: PlaneId,
     /// The latest.
     pub incarnation: u64,
     /// Host and port where other data planes reach it; may be empty.
@@ -39,33 +48,73 @@ pub struct Plane {
     pub draining: bool,
 }
 
-/// What a snapshot says of them; `faults` gets what is wrong with it.
-pub fn planes(snapshot: &v1::Snapshot, faults: &mut Vec<String>) -> Planes {
-    let row = |row: &v1::Registered| Plane {
-        id: row.plane_id.clone(),
-        incarnation: row.incarnation,
-        peer: row.peer.clone(),
-        dead_through: row.dead_through,
-        draining: row.draining,
-    };
-    let rows: Vec<Plane> = snapshot.planes.iter().map(row).collect();
+impl Planes {
+    /// Those that live as far as is proven.
+    #[must_use]
+    pub fn roll(&self) -> Roll {
+        let living = self.rows.iter().filter(|row| row.dead_through < row.incarnation);
+        living.map(|row| (row.number, Incarnation(row.incarnation))).collect()
+    }
+
+    /// This very process was appointed.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        let lead = self.lead.as_ref().map(|lead| (lead.number, Incarnation(lead.incarnation)));
+        self.own.is_some_and(|own| lead == Some((own.plane, own.incarnation)))
+    }
+
+    /// This data plane is to take no new work.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.own.is_some_and(|own| self.rows.iter().any(|row| row.number == own.plane && row.draining))
+    }
+}
+
+/// What a snapshot says of them, to the data plane `own`; `faults` gets what is wrong with it.
+pub fn planes(
+    snapshot: &v1::Snapshot,
+    names: &Names,
+    own: Option<&(String, u64)>,
+    faults: &mut Vec<String>,
+) -> Planes {
+    let own = own.and_then(|(plane, incarnation)| {
+        Some(Member { plane: names.plane(plane)?, incarnation: Incarnation(*incarnation) })
+    });
+    let mut rows: Vec<Plane> = Vec::with_capacity(snapshot.planes.len());
+    for row in &snapshot.planes {
+        let Some(number) = names.plane(&row.plane_id) else {
+            faults.push(format!("planes[{}].plane_id: it is not allowed: 1 to 63 characters", row.plane_id));
+            continue;
+        };
+        rows.push(Plane {
+            id: row.plane_id.clone(),
+            number,
+            incarnation: row.incarnation,
+            peer: row.peer.clone(),
+            dead_through: row.dead_through,
+            draining: row.draining,
+        });
+    }
     if !rows.is_sorted_by(|a, b| a.id < b.id) {
         faults.push("planes: they are not in order of id, each once".to_owned());
     }
     let early = rows.iter().filter(|row| row.dead_through > row.incarnation);
     faults.extend(early.map(|row| format!("planes[{}].dead_through: beyond its incarnation", row.id)));
-    let lead = snapshot.lead.as_ref().map(|lead| Lead {
-        plane: lead.plane_id.clone(),
-        incarnation: lead.incarnation,
-        peer: lead.peer.clone(),
-        term: lead.term,
+    let lead = snapshot.lead.as_ref().and_then(|lead| {
+        let known = rows.iter().find(|row| row.id == lead.plane_id && row.incarnation >= lead.incarnation);
+        let Some(row) = known else {
+            faults.push(format!("lead: {:?} is not registered", lead.plane_id));
+            return None;
+        };
+        Some(Lead {
+            plane: lead.plane_id.clone(),
+            number: row.number,
+            incarnation: lead.incarnation,
+            peer: lead.peer.clone(),
+            term: lead.term,
+        })
     });
-    if let Some(lead) = &lead
-        && !rows.iter().any(|row| row.id == lead.plane && row.incarnation >= lead.incarnation)
-    {
-        faults.push(format!("lead: {:?} is not registered", lead.plane));
-    }
-    Planes { lead, rows }
+    Planes { own, lead, rows }
 }
 
 #[cfg(test)]
@@ -94,8 +143,37 @@ mod tests {
         ] {
             let (snapshot, mut faults) =
                 (v1::Snapshot { planes: rows, lead, ..v1::Snapshot::default() }, vec![]);
-            planes(&snapshot, &mut faults);
+            planes(&snapshot, &Names::default(), None, &mut faults);
             assert!(faults.is_empty() == want.is_empty() && faults.join("; ").contains(want), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn who_lives_and_who_leads() {
+        let row = |id: &str, incarnation, dead_through, draining| v1::Registered {
+            plane_id: id.to_owned(),
+            incarnation,
+            dead_through,
+            draining,
+            ..v1::Registered::default()
+        };
+        let planes_of = |own: (&str, u64), names: &Names| {
+            let rows = vec![row("a", 2, 1, false), row("b", 1, 1, false), row("c", 4, 0, true)];
+            let lead = v1::Lead { plane_id: "a".to_owned(), incarnation: 2, term: 7, ..v1::Lead::default() };
+            let snapshot = v1::Snapshot { planes: rows, lead: Some(lead), ..v1::Snapshot::default() };
+            let mut faults = Vec::new();
+            let said = planes(&snapshot, names, Some(&(own.0.to_owned(), own.1)), &mut faults);
+            assert!(faults.is_empty(), "{faults:?}");
+            said
+        };
+        let names = Names::default();
+        let own = planes_of(("a", 2), &names);
+        let number = |name: &str| names.known(name).unwrap();
+        let living = Roll::from([(number("a"), Incarnation(2)), (number("c"), Incarnation(4))]);
+        assert_eq!(own.roll(), living);
+        assert!(own.leads() && !own.draining());
+        assert!(!planes_of(("a", 3), &names).leads(), "its earlier process did");
+        let other = planes_of(("c", 4), &names);
+        assert!(!other.leads() && other.draining());
     }
 }

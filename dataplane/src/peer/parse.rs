@@ -16,12 +16,12 @@ use super::words::Word as _;
 use super::{Fault, Names};
 
 /// What a data plane tells the lead; `None`: a message of a later version, of which nothing is known here.
-pub fn up(message: v1::PeerUp, names: &mut dyn Names) -> Result<Option<Up>, Fault> {
+pub fn up(message: v1::PeerUp, names: &Names) -> Result<Option<Up>, Fault> {
     let Some(message) = message.message else { return Ok(None) };
     Ok(Some(match message {
         peer_up::Message::Hello(hello) => Up::Hello {
             member: Member {
-                plane: names.plane(&hello.plane_id).ok_or(Fault::Unknown("the data plane"))?,
+                plane: names.known(&hello.plane_id).ok_or(Fault::Unknown("the data plane"))?,
                 incarnation: Incarnation(hello.incarnation),
             },
             heard: Term(hello.heard),
@@ -59,7 +59,7 @@ pub fn up(message: v1::PeerUp, names: &mut dyn Names) -> Result<Option<Up>, Faul
 }
 
 /// What the lead tells a data plane; `None` as of `up`.
-pub fn down(message: v1::PeerDown, names: &mut dyn Names) -> Result<Option<Down>, Fault> {
+pub fn down(message: v1::PeerDown, names: &Names) -> Result<Option<Down>, Fault> {
     let Some(message) = message.message else { return Ok(None) };
     Ok(Some(match message {
         peer_down::Message::Welcome(welcome) => Down::Welcome { term: Term(welcome.term) },
@@ -93,16 +93,16 @@ fn within(count: usize, most: usize, what: &'static str) -> Result<(), Fault> {
     if count <= most { Ok(()) } else { Err(Fault::TooMany(what)) }
 }
 
-fn number(backend: &str, names: &mut dyn Names) -> Result<BackendId, Fault> {
+fn number(backend: &str, names: &Names) -> Result<BackendId, Fault> {
     names.backend(backend).ok_or(Fault::Unknown("the backend"))
 }
 
-fn permit(permit: Option<v1::Permit>, names: &mut dyn Names) -> Result<Permit, Fault> {
+fn permit(permit: Option<v1::Permit>, names: &Names) -> Result<Permit, Fault> {
     let permit = permit.ok_or(Fault::Missing("the permit"))?;
     Ok(Permit { backend: number(&permit.backend, names)?, slot: SlotId(permit.slot) })
 }
 
-fn holding(holding: v1::PeerHolding, names: &mut dyn Names) -> Result<Holding, Fault> {
+fn holding(holding: v1::PeerHolding, names: &Names) -> Result<Holding, Fault> {
     let permit = permit(holding.permit, names)?;
     let running = match holding.ticket {
         None => None,
@@ -114,7 +114,7 @@ fn holding(holding: v1::PeerHolding, names: &mut dyn Names) -> Result<Holding, F
     Ok(Holding { permit, running })
 }
 
-fn ticket(ticket: v1::PeerTicket, names: &mut dyn Names) -> Result<Ticket, Fault> {
+fn ticket(ticket: v1::PeerTicket, names: &Names) -> Result<Ticket, Fault> {
     within(ticket.tried.len(), TRIES_MAX, "backends tried")?;
     let wants = ticket.wants.ok_or(Fault::Missing("what the ticket wants"))?;
     Ok(Ticket {
@@ -126,7 +126,7 @@ fn ticket(ticket: v1::PeerTicket, names: &mut dyn Names) -> Result<Ticket, Fault
     })
 }
 
-fn wants(wants: v1::PeerWants, names: &mut dyn Names) -> Result<Wants, Fault> {
+fn wants(wants: v1::PeerWants, names: &Names) -> Result<Wants, Fault> {
     within(wants.prompt.len(), TICKET_BLOCKS_MAX, "blocks")?;
     within(wants.candidates.len(), TICKET_CANDIDATES_MAX, "candidates")?;
     let block = |block: v1::PeerBlock| Block { hash: block.hash, tokens: block.tokens, own: block.own };

@@ -10,7 +10,7 @@ use super::words::Word as _;
 use super::{Fault, Names};
 
 /// What a data plane tells the lead. A prompt and its candidates are cut to what a ticket carries at most.
-pub fn up(message: &Up, names: &dyn Names) -> Result<v1::PeerUp, Fault> {
+pub fn up(message: &Up, names: &Names) -> Result<v1::PeerUp, Fault> {
     let permit = |of: &Permit| permit(*of, names);
     let message = match message {
         Up::Hello { member, heard, attempt } => peer_up::Message::Hello(v1::PeerHello {
@@ -55,7 +55,7 @@ pub fn up(message: &Up, names: &dyn Names) -> Result<v1::PeerUp, Fault> {
 }
 
 /// What the lead tells a data plane.
-pub fn down(message: &Down, names: &dyn Names) -> Result<v1::PeerDown, Fault> {
+pub fn down(message: &Down, names: &Names) -> Result<v1::PeerDown, Fault> {
     let permit = |of: &Permit| permit(*of, names);
     let message = match message {
         Down::Welcome { term } => peer_down::Message::Welcome(v1::PeerWelcome { term: term.0 }),
@@ -83,15 +83,15 @@ pub fn down(message: &Down, names: &dyn Names) -> Result<v1::PeerDown, Fault> {
     Ok(v1::PeerDown { message: Some(message) })
 }
 
-fn name(backend: BackendId, names: &dyn Names) -> Result<String, Fault> {
+fn name(backend: BackendId, names: &Names) -> Result<String, Fault> {
     Ok(names.backend_name(backend).ok_or(Fault::Unknown("the backend"))?.to_string())
 }
 
-fn permit(permit: Permit, names: &dyn Names) -> Result<v1::Permit, Fault> {
+fn permit(permit: Permit, names: &Names) -> Result<v1::Permit, Fault> {
     Ok(v1::Permit { backend: name(permit.backend, names)?, slot: permit.slot.0 })
 }
 
-fn holding(holding: &Holding, names: &dyn Names) -> Result<v1::PeerHolding, Fault> {
+fn holding(holding: &Holding, names: &Names) -> Result<v1::PeerHolding, Fault> {
     let running = holding.running.as_ref();
     Ok(v1::PeerHolding {
         permit: Some(permit(holding.permit, names)?),
@@ -100,7 +100,7 @@ fn holding(holding: &Holding, names: &dyn Names) -> Result<v1::PeerHolding, Faul
     })
 }
 
-fn ticket(ticket: &Ticket, names: &dyn Names) -> Result<v1::PeerTicket, Fault> {
+fn ticket(ticket: &Ticket, names: &Names) -> Result<v1::PeerTicket, Fault> {
     Ok(v1::PeerTicket {
         ticket: ticket.id.0,
         age_us: ticket.age.0,
@@ -110,7 +110,7 @@ fn ticket(ticket: &Ticket, names: &dyn Names) -> Result<v1::PeerTicket, Fault> {
     })
 }
 
-fn wants(wants: &Wants, names: &dyn Names) -> Result<v1::PeerWants, Fault> {
+fn wants(wants: &Wants, names: &Names) -> Result<v1::PeerWants, Fault> {
     let candidate = |candidate: &sched::Candidate| {
         Ok(v1::PeerCandidate {
             backend: name(candidate.backend, names)?,

@@ -15,35 +15,13 @@ use sched::{
 
 use super::{Fault, Names, parse, render};
 
-/// Names by their place in a list.
-struct Listed(Vec<Arc<str>>);
-
-impl Listed {
-    fn new() -> Self {
-        Listed(vec!["box".into(), "small".into()])
+fn named() -> Names {
+    let names = Names::default();
+    for (number, name) in (0..).zip(["box", "small"]) {
+        assert_eq!(names.backend(name), Some(BackendId(number)));
+        assert_eq!(names.plane(name), Some(PlaneId(number)));
     }
-
-    fn place(&self, name: &str) -> Option<u32> {
-        self.0.iter().position(|known| **known == *name).and_then(|at| u32::try_from(at).ok())
-    }
-}
-
-impl Names for Listed {
-    fn backend(&mut self, name: &str) -> Option<BackendId> {
-        self.place(name).map(BackendId)
-    }
-
-    fn plane(&mut self, name: &str) -> Option<PlaneId> {
-        self.place(name).map(PlaneId)
-    }
-
-    fn backend_name(&self, id: BackendId) -> Option<Arc<str>> {
-        self.0.get(id.0 as usize).cloned()
-    }
-
-    fn plane_name(&self, id: PlaneId) -> Option<Arc<str>> {
-        self.0.get(id.0 as usize).cloned()
-    }
+    names
 }
 
 const PERMIT: Permit = Permit { backend: BackendId(1), slot: SlotId(3) };
@@ -162,22 +140,22 @@ fn downs() -> Vec<Down> {
 
 #[test]
 fn every_message_comes_back_as_it_was() {
-    let mut names = Listed::new();
+    let names = named();
     for message in ups() {
         let bytes = render::up(&message, &names).unwrap().encode_to_vec();
         let read = v1::PeerUp::decode(bytes.as_slice()).unwrap();
-        assert_eq!(parse::up(read, &mut names), Ok(Some(message)));
+        assert_eq!(parse::up(read, &names), Ok(Some(message)));
     }
     for message in downs() {
         let bytes = render::down(&message, &names).unwrap().encode_to_vec();
         let read = v1::PeerDown::decode(bytes.as_slice()).unwrap();
-        assert_eq!(parse::down(read, &mut names), Ok(Some(message)));
+        assert_eq!(parse::down(read, &names), Ok(Some(message)));
     }
 }
 
 #[test]
 fn a_long_prompt_is_cut_to_what_a_ticket_carries() {
-    let mut names = Listed::new();
+    let names = named();
     let block = |at: u64| Block { hash: at, tokens: 1, own: false };
     let long = Wants {
         prompt: Chain::new((0..1_000).map(block)),
@@ -186,7 +164,7 @@ fn a_long_prompt_is_cut_to_what_a_ticket_carries() {
     let started = Up::Started { permit: PERMIT, ticket: TICKET, wants: Some(Arc::new(long)) };
     let message = render::up(&started, &names).unwrap();
     assert!(message.encoded_len() < 4_000, "{} bytes", message.encoded_len());
-    let Ok(Some(Up::Started { wants: Some(read), .. })) = parse::up(message, &mut names) else {
+    let Ok(Some(Up::Started { wants: Some(read), .. })) = parse::up(message, &names) else {
         panic!("it is taken in");
     };
     assert_eq!(read.prompt.blocks().count(), TICKET_BLOCKS_MAX);
@@ -194,9 +172,9 @@ fn a_long_prompt_is_cut_to_what_a_ticket_carries() {
 
 #[test]
 fn what_no_sender_sends_is_refused() {
-    let mut names = Listed::new();
+    let names = named();
     let up = |message| v1::PeerUp { message: Some(message) };
-    let nowhere = v1::Permit { backend: "nowhere".to_owned(), slot: 0 };
+    let nowhere = v1::Permit { backend: String::new(), slot: 0 };
     let crowd = v1::PeerWants { prompt: vec![v1::PeerBlock::default(); 257], ..Default::default() };
     let ticket = |wants| peer_up::Message::Ticket(v1::PeerTicket { wants, ..Default::default() });
     for (message, fault) in [
@@ -205,11 +183,11 @@ fn what_no_sender_sends_is_refused() {
         (ticket(None), Fault::Missing("what the ticket wants")),
         (ticket(Some(crowd)), Fault::TooMany("blocks")),
     ] {
-        assert_eq!(parse::up(up(message), &mut names), Err(fault));
+        assert_eq!(parse::up(up(message), &names), Err(fault));
     }
     let next = vec![0; LINE_MAX + 1];
     let line = v1::PeerLine { backend: "box".to_owned(), next, contended: false };
     let line = v1::PeerDown { message: Some(peer_down::Message::Line(line)) };
-    assert_eq!(parse::down(line, &mut names), Err(Fault::TooMany("tickets in a line")));
-    assert_eq!(parse::up(v1::PeerUp::default(), &mut names), Ok(None));
+    assert_eq!(parse::down(line, &names), Err(Fault::TooMany("tickets in a line")));
+    assert_eq!(parse::up(v1::PeerUp::default(), &names), Ok(None));
 }

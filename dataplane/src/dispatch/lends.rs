@@ -1,0 +1,22 @@
+//! Whether a request can run here, or at another data plane alone.
+
+use sched::Candidate;
+
+use super::Dispatch;
+
+/// Where a request that comes in now can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lends {
+    /// Here, now or when its turn comes.
+    Own,
+    /// Only at a data plane that has permits: there is no lead to ask for one, and none of a candidate is held here.
+    Elsewhere,
+}
+
+impl Dispatch {
+    /// Where a request with these candidates can run. Without permits one data plane has all slots, the others none.
+    #[must_use]
+    pub fn lends(&self, _candidates: &[Candidate]) -> Lends {
+        if self.core().scheduler.fleet().owner { Lends::Own } else { Lends::Elsewhere }
+    }
+}
