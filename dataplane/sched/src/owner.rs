@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+mod end;
 mod event;
 mod hear;
 mod open;
 
 use crate::permit::{
     Flaw, HELD_MAX, Holding, Incarnation, Member, OPEN_MAX, Permit, PlaneId, Planted, SILENCE_MARGIN, Term,
-    Then, Up,
+    Up,
 };
-use crate::{BackendId, Fault, Moment, Outcome, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, Usage};
+use crate::{BackendId, Moment, RETRY_AFTER_MIN, Refusal, Span, TicketId};
 pub use event::{Act, Event};
 use open::{Open, Waiting};
 
@@ -115,8 +116,8 @@ impl Owner {
             Event::Up { attempt } => self.greet(attempt, out),
             Event::Lost { attempt } => self.lost(attempt, out),
             Event::Heard { attempt, message } => self.hear(now, attempt, message, out),
-            Event::Arrive { ticket, wants, deadline, unasked } => {
-                self.arrive(now, ticket, Open::new(wants, now, deadline), &unasked, out);
+            Event::Arrive { ticket, wants, since, deadline, unasked } => {
+                self.arrive(now, ticket, Open::new(wants, since, deadline), &unasked, out);
             }
             Event::FirstToken { ticket } => {
                 if self.runs.contains_key(&ticket) {
@@ -124,7 +125,7 @@ impl Owner {
                 }
             }
             Event::Closed { ticket, outcome, usage } => self.closed(ticket, outcome, usage, out),
-            Event::Failed { ticket, fault, sent } => self.failed(ticket, fault, sent, out),
+            Event::Failed { ticket, fault, sent, cools } => self.failed(ticket, (fault, sent), cools, out),
             Event::Cancel { ticket } => {
                 if self.waiting.take(ticket).is_some() {
                     self.say(Up::Cancel { ticket }, out);
@@ -142,6 +143,11 @@ impl Owner {
                 if self.stream == Stream::None && !self.held.contains_key(&permit) {
                     self.held.insert(permit, Hold { running: Some(ticket), leaving: false });
                     self.runs.insert(ticket, Run { permit, open: Open::new(wants, now, deadline) });
+                }
+            }
+            Event::Owns { permit } => {
+                if self.stream == Stream::None && self.held.len() < HELD_MAX {
+                    self.held.entry(permit).or_default();
                 }
             }
             Event::Leave => {
@@ -224,7 +230,11 @@ impl Owner {
         match self.led() {
             true if self.home() => None,
             true => unasked.iter().filter(|backend| may(backend)).find_map(|backend| self.idle(*backend)),
-            false => open.backends().filter(|backend| may(backend)).find_map(|backend| self.idle(backend)),
+            false => {
+                let best =
+                    unasked.iter().copied().filter(|backend| open.backends().any(|other| other == *backend));
+                best.chain(open.backends()).filter(may).find_map(|backend| self.idle(backend))
+            }
         }
     }
 
@@ -252,79 +262,6 @@ impl Owner {
         hold.running = Some(id);
         self.runs.insert(id, Run { permit, open });
         out.push(Act::Start { ticket: id, permit });
-    }
-
-    fn closed(&mut self, ticket: TicketId, outcome: Outcome, usage: Usage, out: &mut Vec<Act>) {
-        let Some(Run { permit, .. }) = self.runs.remove(&ticket) else { return };
-        let then = self.then(permit);
-        self.say(Up::Done { permit, ticket, outcome, usage, then }, out);
-        self.follow(permit, then, out);
-    }
-
-    fn failed(&mut self, ticket: TicketId, fault: Fault, sent: bool, out: &mut Vec<Act>) {
-        let Some(Run { permit, mut open }) = self.runs.remove(&ticket) else { return };
-        let then = self.then(permit);
-        self.say(Up::Failed { permit, ticket, fault, sent, then }, out);
-        self.follow(permit, then, out);
-        if fault != Fault::Refused || sent {
-            open.tried.push(permit.backend);
-        }
-        let tried = open.tried.len();
-        if tried >= TRIES_MAX || open.backends().next().is_none() {
-            self.say(Up::Cancel { ticket }, out);
-            return out.push(Act::Refuse { ticket, why: Refusal::Exhausted { tried, budget: false } });
-        }
-        match self.spot(&open, &[]) {
-            Some(permit) if !self.led() => self.start(ticket, permit, open, false, out),
-            _ => self.waiting.push(ticket, open),
-        }
-    }
-
-    /// What becomes of a permit whose request has ended.
-    fn then(&mut self, permit: Permit) -> Then {
-        let Some(hold) = self.held.get(&permit) else { return Then::Release };
-        if hold.leaving || self.mute || self.home() || (self.leaving && self.led()) {
-            return Then::Release;
-        }
-        let own = self.waiting.first(permit.backend);
-        if self.leaving {
-            return own.map_or(Then::Release, Then::Next);
-        }
-        let Some(line) =
-            self.lines.get_mut(&permit.backend).filter(|_| matches!(self.stream, Stream::Welcomed(_)))
-        else {
-            return own.map_or(Then::Park, Then::Next);
-        };
-        let contended = line.contended;
-        match (self.next(permit.backend), own) {
-            (Some(Some(ticket)), _) => Then::Next(ticket),
-            (Some(None), _) => Then::Release,
-            (None, _) if contended => Then::Release,
-            (None, Some(ticket)) => Then::Next(ticket),
-            (None, None) => Then::Park,
-        }
-    }
-
-    /// Who is next at a backend as far as the lead said: a waiting ticket of its own, or another's (`Some(None)`).
-    fn next(&mut self, backend: BackendId) -> Option<Option<TicketId>> {
-        let line = self.lines.get_mut(&backend)?;
-        while let Some(next) = line.next.pop_front() {
-            if next.is_none_or(|ticket| self.waiting.contains(ticket)) {
-                return Some(next);
-            }
-        }
-        None
-    }
-
-    fn follow(&mut self, permit: Permit, then: Then, out: &mut Vec<Act>) {
-        match then {
-            Then::Release => drop(self.held.remove(&permit)),
-            Then::Park => self.held.entry(permit).or_default().running = None,
-            Then::Next(next) => {
-                let open = self.waiting.take(next).expect("who is next was looked up");
-                self.run(next, permit, open, out);
-            }
-        }
     }
 
     fn limit(&mut self, backend: BackendId, slots: u32, out: &mut Vec<Act>) {

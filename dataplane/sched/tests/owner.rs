@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sched::owner::{Act, Event, Owner};
 use sched::permit::{Down, Incarnation, Permit, PlaneId, Term, Then, Up, Wants};
 use sched::{
-    Asked, BackendId, Candidate, Chain, Class, Key, ModelId, Moment, Outcome, Policy, SlotId, Span, TicketId,
-    Usage,
+    Asked, BackendId, Candidate, Chain, Class, Fault, Key, ModelId, Moment, Outcome, Policy, SlotId, Span,
+    TicketId, Usage,
 };
 
 const LEAD: PlaneId = PlaneId(1);
@@ -52,6 +52,7 @@ impl Desk {
         self.tell(Event::Arrive {
             ticket: TicketId(ticket),
             wants: wants(),
+            since: Moment(self.now + 1),
             deadline: Moment(1_000_000),
             unasked: vec![BackendId(0)],
         })
@@ -304,4 +305,29 @@ fn what_one_alone_runs_is_in_its_first_report() {
     desk.tell(Event::Up { attempt: 1 });
     assert_eq!(desk.hear(Down::Welcome { term: Term(1) }), "report 1 runs 4");
     assert_eq!(desk.done(4), "done 4 then release", "its lead has what is idle");
+}
+
+#[test]
+fn what_one_alone_had_is_in_its_first_report() {
+    let mut desk = Desk::new();
+    desk.tell(Event::Owns { permit: permit(0) });
+    desk.picture(LEAD, 1);
+    desk.tell(Event::Up { attempt: 1 });
+    assert_eq!(desk.hear(Down::Welcome { term: Term(1) }), "report 0");
+    desk.tell(Event::Owns { permit: permit(1) });
+    assert_eq!(desk.owner.held().count(), 1, "a lead gives permits from now on");
+}
+
+#[test]
+fn a_slot_whose_engine_is_at_work_stays_busy_though_its_request_goes_on() {
+    let mut desk = Desk::led(1);
+    desk.arrive(1);
+    desk.grant(1, 0, 1);
+    desk.arrive(2);
+    desk.line(&[Some(2), None]);
+    let cools = Some(TicketId(9));
+    let failed = Event::Failed { ticket: TicketId(1), fault: Fault::Reset, sent: true, cools };
+    assert_eq!(desk.tell(failed), "failed 1 then park, started 9 on 0 unasked, cancel 1, refuse 1");
+    assert_eq!(desk.owner.waiting(), 1);
+    assert_eq!(desk.done(9), "done 9 then next 2, start 2 on 0");
 }

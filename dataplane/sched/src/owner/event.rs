@@ -36,6 +36,8 @@ pub enum Event {
         ticket: TicketId,
         /// What it wants.
         wants: Arc<Wants>,
+        /// When it came, which may be earlier.
+        since: Moment,
         /// When waiting ends; the shell says `Cancel` then.
         deadline: Moment,
         /// Where it may start without asking if a permit is parked there and nobody waits, best first.
@@ -56,7 +58,7 @@ pub enum Event {
         /// What it cost.
         usage: Usage,
     },
-    /// As `Closed`, of an attempt that failed before any content and is to be tried again.
+    /// An attempt failed before any content and is to be tried again.
     Failed {
         /// Which.
         ticket: TicketId,
@@ -64,6 +66,9 @@ pub enum Event {
         fault: Fault,
         /// Whether anything was sent.
         sent: bool,
+        /// The engine may be at work on it still: the slot is busy with this number, not used before, until `Closed` is
+        /// said of it.
+        cools: Option<TicketId>,
     },
     /// Nobody wants the answer of a waiting request any more.
     Cancel {
@@ -100,6 +105,11 @@ pub enum Event {
         wants: Arc<Wants>,
         /// When its waiting would have ended.
         deadline: Moment,
+    },
+    /// It has a permit on which nothing runs: this process was the only data plane, and had all. Said before it has a lead.
+    Owns {
+        /// Which.
+        permit: Permit,
     },
     /// The moment that `next_wake` named has come.
     Wake,

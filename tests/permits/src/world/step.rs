@@ -59,11 +59,7 @@ impl World {
                 let usage = Usage::default();
                 self.owner(end, owner::Event::Closed { ticket, outcome, usage });
             }
-            Input::Failed(ticket) => {
-                self.judge.requests.insert((end.life, ticket), Stand::Waits);
-                let event = owner::Event::Failed { ticket, fault: Fault::Refused, sent: false };
-                self.owner(end, event);
-            }
+            Input::Failed(ticket) => self.failed(end, ticket),
             Input::Wake => {
                 if let Some(process) = self.process(end.machine) {
                     process.wake = None;
@@ -116,7 +112,10 @@ impl World {
         self.mark(request, Mark::Came);
         let unasked = if unasked { backends } else { Vec::new() };
         let deadline = Moment(now.0 + 600_000_000);
-        self.owner(end, owner::Event::Arrive { ticket, wants: Arc::new(wants), deadline, unasked });
+        self.owner(
+            end,
+            owner::Event::Arrive { ticket, wants: Arc::new(wants), since: now, deadline, unasked },
+        );
         if leaves {
             let after = self.within(0, 2 * self.settings.service.1);
             self.plan(after, Happening::Reach(end, None, Input::Left(ticket)));
@@ -127,6 +126,30 @@ impl World {
         if self.keeps {
             self.journal.push((self.now, request, mark));
         }
+    }
+
+    /// An attempt failed. Of some the engine works on, as the judge sees it.
+    fn failed(&mut self, end: End, ticket: TicketId) {
+        self.judge.requests.insert((end.life, ticket), Stand::Waits);
+        let cools = self.settings.rough && self.rng.chance(0.5);
+        let Some(process) = self.process(end.machine).filter(|_| cools) else {
+            let event = owner::Event::Failed { ticket, fault: Fault::Refused, sent: false, cools: None };
+            return self.owner(end, event);
+        };
+        process.tickets += 1;
+        let rest = TicketId(process.tickets);
+        let event = owner::Event::Failed { ticket, fault: Fault::Refused, sent: false, cools: Some(rest) };
+        self.owner(end, event);
+        let Some(process) = &self.planes[end.machine].process else { return };
+        let Some((permit, _)) = process.owner.held().find(|(_, running)| *running == Some(rest)) else {
+            return;
+        };
+        let request = (end.life, rest);
+        self.judge.requests.insert(request, Stand::Waits);
+        self.judge.start(request, permit, &process.owner);
+        let length = self.within(0, self.settings.service.1);
+        self.services.insert(request, Service { length, fails: false, attempt: 1 });
+        self.plan(length, Happening::Served(request, 1, Served::Ended(Outcome::Unsent)));
     }
 
     fn left(&mut self, end: End, ticket: TicketId) {
