@@ -1,21 +1,37 @@
 //! What data planes say to each other about slots: the two ends of a stream, and its words as the core and the wire have
 //! them.
 
+use std::time::Duration;
+
 use sched::{
     lead::StreamId,
     permit::{Down, PlaneId, Up},
 };
 
+pub mod address;
+mod join;
+pub mod link;
+pub mod listen;
 mod names;
 mod outbox;
 pub mod parse;
 pub mod render;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use names::{NAME_BYTES_MAX, NAMES_MAX, Names};
 pub use outbox::{OUTBOX_MAX, Outbox};
+pub use silence::SILENT_AFTER;
+
+/// Both ends of a connection test it when nothing came for so long. A stream ends half a second after the other end
+/// stopped: that bounds what an owner or a lead that hangs takes with it.
+const PING_EVERY: Duration = Duration::from_millis(200);
+/// The test is answered within this time.
+const PING_WITHIN: Duration = Duration::from_millis(250);
+/// A message at most: a report of all that one data plane can hold, with what runs there.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What streams tell the one who plays both ends of the protocol. Every call is short and never waits.
 pub trait Ends: Send + Sync + 'static {

@@ -1,5 +1,7 @@
 //! Every message comes back from the wire as it was, and what no sender sends is refused.
 
+mod streams;
+
 use std::sync::Arc;
 
 use prost::Message as _;

@@ -1,0 +1,111 @@
+//! Where other data planes knock: their streams, and the requests that they pass on.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use proto::v1::peer_server::PeerServer;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use super::{Ends, MESSAGE_BYTES_MAX, Names, PING_EVERY, PING_WITHIN, join::Joins};
+
+/// How a connection for streams begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// A connection says within this time what it is for.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+/// Connections that have not said it yet at most; others wait to be accepted.
+const NEW_MAX: usize = 256;
+/// Streams of one connection at most; a data plane opens one.
+const STREAMS_MAX: u32 = 4;
+/// After a failed accept (no descriptors left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where connections go that are no streams: requests that other data planes pass on.
+pub type Passed = mpsc::Sender<(TcpStream, SocketAddr)>;
+
+/// Serves until `over`, when streams end.
+pub async fn serve(
+    listener: TcpListener,
+    (ends, names): (Arc<dyn Ends>, Arc<Names>),
+    passed: Option<Passed>,
+    over: CancellationToken,
+) {
+    let (streams, incoming) = mpsc::channel(NEW_MAX);
+    let service = PeerServer::new(Joins::new(ends, names, over.clone()));
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_WITHIN))
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_service(service.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), over.clone().cancelled_owned());
+    tokio::select! {
+        () = accept(listener, streams, passed) => {}
+        served = server => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the listener for other data planes ended");
+            }
+        }
+    }
+}
+
+type Streams = mpsc::Sender<io::Result<TcpStream>>;
+
+async fn accept(listener: TcpListener, streams: Streams, passed: Option<Passed>) {
+    let mut new = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = new.join_next(), if !new.is_empty() => {}
+            accepted = listener.accept(), if new.len() < NEW_MAX => match accepted {
+                Ok((stream, from)) => {
+                    let _ = stream.set_nodelay(true);
+                    new.spawn(sort(stream, from, streams.clone(), passed.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection of another data plane");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Hands a connection on by its first bytes; nothing comes of one that is neither, or whose receiver is gone.
+async fn sort(stream: TcpStream, from: SocketAddr, streams: Streams, passed: Option<Passed>) {
+    match timeout(FIRST_WITHIN, streaming(&stream)).await {
+        Ok(Ok(true)) => {
+            let _ = streams.send(Ok(stream)).await;
+        }
+        Ok(Ok(false)) => {
+            if let Some(passed) = passed {
+                let _ = passed.send((stream, from)).await;
+            }
+        }
+        Ok(Err(error)) => tracing::debug!(%error, %from, "a connection broke before it said anything"),
+        Err(_) => tracing::debug!(%from, "a connection said nothing in time"),
+    }
+}
+
+async fn streaming(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let count = stream.peek(&mut first).await?;
+        let told = &first[..count];
+        if count == 0 || !PREFACE.starts_with(told) {
+            return Ok(false);
+        }
+        if count == PREFACE.len() {
+            return Ok(true);
+        }
+        // The rest of a beginning in pieces; peeking gives the same bytes at once until more is there.
+        sleep(PIECE_PAUSE).await;
+    }
+}
+
+/// Between two looks at a beginning that came in pieces.
+const PIECE_PAUSE: Duration = Duration::from_millis(5);
