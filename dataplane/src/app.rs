@@ -24,105 +24,23 @@ use crate::{
     },
     dispatch::Dispatch,
     limits,
-    peer::Names,
+    peer::{Names, link::Seen, listen::passing},
     serve::{self, CUT_WITHIN, Limits, Phase, Secure, Shared, admin},
 };
 
-pub use crate::serve::{TlsError, TlsFiles};
+mod peers;
+mod settings;
 
-/// As `Settings::doubt_after`: longer than a control plane needs to start and to look at every server.
-const DOUBT_AFTER: Duration = Duration::from_secs(15);
+use peers::{Door, Peers};
+
+pub use crate::serve::{TlsError, TlsFiles};
+pub use settings::{Settings, state_dir};
 
 /// The control plane is told within this time that it ends.
 const BYE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The end of the tape has this long to reach the disk.
 const TAPE_WITHIN: Duration = Duration::from_secs(10);
-
-/// How a data plane is set up.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where clients are served.
-    pub listen: SocketAddr,
-    /// Serve clients by https with these; none: by http.
-    pub tls: Option<TlsFiles>,
-    /// Where the operator looks in.
-    pub admin: SocketAddr,
-    /// Allow addresses other than loopback, though there is no authentication yet.
-    pub insecure_listen: bool,
-    /// URL of the control plane; none: serve `snapshot` alone.
-    pub control: Option<String>,
-    /// Serve this file without a control plane.
-    pub snapshot: Option<PathBuf>,
-    /// Where identity and the last good snapshot are kept.
-    pub state_dir: PathBuf,
-    /// Threads that serve; 0: one a core, at most 8.
-    pub threads: usize,
-    /// Requests waiting for a slot at most.
-    pub queue_max: usize,
-    /// How long one waits at most.
-    pub queue_wait: Duration,
-    /// A streaming client that waits longer gets the head of its answer, and keep-alives until there is content.
-    pub stream_wait: Duration,
-    /// Bytes of a request body at most, after decompression.
-    pub body_bytes_max: usize,
-    /// Bytes of all request bodies that wait for an answer; at least one of the largest fits.
-    pub bodies_bytes_max: usize,
-    /// A client has this long for a TLS handshake, for its first request, and for the head of each from its first byte.
-    pub head_wait: Duration,
-    /// A client's connection may idle for so long between two requests, at least `head_wait`.
-    pub idle_wait: Duration,
-    /// A client has this long for each piece of a request body, and as long for the whole beyond what its size takes.
-    pub piece_wait: Duration,
-    /// Answers that run when it is told to stop have this long to end.
-    pub grace: Duration,
-    /// A control plane that is lost for so long leaves no bad verdict behind: requests find out what is well again.
-    pub doubt_after: Duration,
-    /// The control plane runs in this process: its store is accepted whatever its lineage.
-    pub trust_control: bool,
-    /// Where everything that the scheduling core is told and says is recorded; none: nowhere.
-    pub tape: Option<PathBuf>,
-    /// The tape ends before it has more bytes.
-    pub tape_bytes_max: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8800)),
-            tls: None,
-            admin: SocketAddr::from(([127, 0, 0, 1], 8802)),
-            insecure_listen: false,
-            control: None,
-            snapshot: None,
-            state_dir: state_dir(),
-            threads: 0,
-            queue_max: 10_000,
-            queue_wait: Duration::from_secs(300),
-            stream_wait: Duration::from_secs(15),
-            body_bytes_max: 64 * 1024 * 1024,
-            bodies_bytes_max: 1024 * 1024 * 1024,
-            head_wait: Duration::from_secs(20),
-            idle_wait: Duration::from_secs(75),
-            piece_wait: Duration::from_secs(30),
-            grace: Duration::from_secs(30),
-            doubt_after: DOUBT_AFTER,
-            trust_control: false,
-            tape: None,
-            tape_bytes_max: tape::BYTES_MAX,
-        }
-    }
-}
-
-/// `$XDG_STATE_HOME/llmb`, else `~/.local/state/llmb`, else `llmb` here.
-#[must_use]
-pub fn state_dir() -> PathBuf {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .unwrap_or_default()
-        .join("llmb")
-}
 
 /// Why a data plane does not start.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +87,9 @@ pub struct Running {
     pub listen: SocketAddr,
     /// Where the operator looks in.
     pub admin: SocketAddr,
+    /// Where other data planes knock; none: it follows nobody.
+    pub peer: Option<SocketAddr>,
+    peers: Option<Peers>,
     stop: watch::Sender<Phase>,
     ready: watch::Receiver<bool>,
     threads: Vec<thread::JoinHandle<()>>,
@@ -214,6 +135,10 @@ impl Running {
         for task in self.tasks {
             task.abort();
         }
+        let mut peers = self.peers;
+        if let Some(peers) = &mut peers {
+            peers.end().await;
+        }
         // Nothing runs any more: the control plane may know.
         self.over.cancel();
         if let Some(follower) = self.follower
@@ -235,7 +160,7 @@ impl Running {
 /// # Errors
 /// [`StartError`], in words for the operator.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    for addr in [settings.listen, settings.admin] {
+    for addr in [Some(settings.listen), Some(settings.admin), settings.peer].into_iter().flatten() {
         if !addr.ip().is_loopback() && !settings.insecure_listen {
             return Err(StartError::Exposed(addr));
         }
@@ -245,44 +170,47 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let folder = settings.state_dir.join("data");
     let identity = Arc::new(Identity::claim(&folder)?);
     let alone = settings.control.is_none();
+    let door = Door::bind(&settings).await?;
     let names = Arc::new(Names::default());
-    let mut parser = Parser::named(settings.queue_max, alone, names);
+    let mut parser = Parser::named(settings.queue_max, alone, names.clone());
     parser.own = (!alone).then(|| (identity.plane.clone(), identity.incarnation));
     let kept = folder.join("snapshot.json");
     let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
     let dispatch = dispatch(&settings, &snapshot)?;
-    let bounds = Limits {
-        body_bytes_max: settings.body_bytes_max,
-        bodies_bytes_max: settings.bodies_bytes_max.max(settings.body_bytes_max),
-        queue_wait: settings.queue_wait,
-        stream_wait: settings.stream_wait,
-        head_wait: settings.head_wait,
-        idle_wait: settings.idle_wait,
-        piece_wait: settings.piece_wait,
-    };
-    let grace = settings.grace;
-    let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), bounds, identity.process[..8].to_owned()));
+    let prefix = identity.process[..8].to_owned();
+    let shared = Arc::new(Shared::new(snapshot, dispatch.clone(), bounds(&settings), prefix));
     let (stop, stopped) = watch::channel(Phase::Serving);
     let threads = match settings.threads {
         0 => thread::available_parallelism().map_or(2, usize::from).min(8),
         count => count,
     };
     let bind = |addr| move |source| StartError::Listen { addr, source };
-    let (listen, threads) =
-        serve::start(settings.listen, threads, &shared, secure, &stopped).map_err(bind(settings.listen))?;
+    let (passing, passed) = passing(threads);
+    let (listen, threads) = serve::start(settings.listen, threads, &shared, secure, passed, &stopped)
+        .map_err(bind(settings.listen))?;
     let admin =
         admin::start(settings.admin, shared.clone(), stopped.clone()).await.map_err(bind(settings.admin))?;
     let (ready, is_ready) = watch::channel(current.is_some());
     let tasks = vec![tokio::spawn(async move { dispatch.tick().await })];
     let over = CancellationToken::new();
-    let hello = hello(&identity, (listen, admin));
-    let follower = follow(&settings, parser, (kept, current), (hello, shared.clone()), (ready, over.clone()));
+    let mut hello = hello(&identity, (listen, admin));
+    let peer = door.as_ref().map(|door| door.addr);
+    let (mut peers, mut follower) = (None, None);
+    if let Some(door) = door {
+        hello.peer.clone_from(&door.told);
+        let (begun, seen) = Peers::begin(door, (names, &shared), passing, over.child_token());
+        let told = (hello, seen, shared.clone());
+        follower = follow(&settings, parser, (kept, current), told, (ready, over.clone()));
+        peers = Some(begun);
+    }
     let (plane, incarnation) = (&identity.plane, identity.incarnation);
-    tracing::info!(%listen, %admin, plane, incarnation, "data plane serves");
-    let _identity = identity;
+    tracing::info!(%listen, %admin, ?peer, plane, incarnation, "data plane serves");
+    let (grace, _identity) = (settings.grace, identity);
     Ok(Running {
         listen,
         admin,
+        peer,
+        peers,
         stop,
         ready: is_ready,
         threads,
@@ -300,7 +228,7 @@ fn follow(
     settings: &Settings,
     parser: Parser,
     (kept, current): (PathBuf, Option<v1::Snapshot>),
-    (hello, shared): (v1::Hello, Arc<Shared>),
+    (hello, seen, shared): (v1::Hello, Seen, Arc<Shared>),
     (ready, over): (watch::Sender<bool>, CancellationToken),
 ) -> Option<JoinHandle<()>> {
     let follower = Follower {
@@ -315,8 +243,21 @@ fn follow(
         doubt_after: settings.doubt_after,
         lost: Some(tokio::time::Instant::now()),
         gap: false,
+        seen,
     };
     Some(tokio::spawn(follower.run(over)))
+}
+
+fn bounds(settings: &Settings) -> Limits {
+    Limits {
+        body_bytes_max: settings.body_bytes_max,
+        bodies_bytes_max: settings.bodies_bytes_max.max(settings.body_bytes_max),
+        queue_wait: settings.queue_wait,
+        stream_wait: settings.stream_wait,
+        head_wait: settings.head_wait,
+        idle_wait: settings.idle_wait,
+        piece_wait: settings.piece_wait,
+    }
 }
 
 /// The core, with a tape where one is wanted.

@@ -16,6 +16,7 @@ pub mod parse;
 mod planes;
 mod tuning;
 
+pub use backoff::chance;
 pub use parse::Parser;
 pub use planes::{Lead, Plane, Planes};
 

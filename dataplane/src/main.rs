@@ -23,6 +23,12 @@ struct Args {
     /// Liveness, readiness, metrics and views.
     #[arg(long, env = "LLMB_ADMIN_LISTEN", default_value = "127.0.0.1:8802")]
     admin_listen: SocketAddr,
+    /// Where other data planes knock. Default: the address of --listen, at any free port.
+    #[arg(long, env = "LLMB_PEER", value_name = "ADDR")]
+    peer: Option<SocketAddr>,
+    /// Where other data planes are told to knock, if that is not --peer. A name where something else stands before it.
+    #[arg(long, env = "LLMB_PEER_ADVERTISE", value_name = "HOST:PORT")]
+    peer_advertise: Option<String>,
     /// Allow addresses other than loopback, though there is no authentication yet.
     #[arg(long, env = "LLMB_INSECURE_LISTEN")]
     insecure_listen: bool,
@@ -66,6 +72,8 @@ fn settings(args: Args) -> Settings {
         listen: args.listen,
         tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
         admin: args.admin_listen,
+        peer: args.peer,
+        peer_advertise: args.peer_advertise,
         insecure_listen: args.insecure_listen,
         control: args.control,
         snapshot: args.snapshot,

@@ -23,7 +23,7 @@ mod words;
 
 pub use names::{NAME_BYTES_MAX, NAMES_MAX, Names};
 pub use outbox::{OUTBOX_MAX, Outbox};
-pub use silence::SILENT_AFTER;
+pub use silence::{LeadSeen, SILENT_AFTER};
 
 /// Both ends of a connection test it when nothing came for so long. A stream ends half a second after the other end
 /// stopped: that bounds what an owner or a lead that hangs takes with it.

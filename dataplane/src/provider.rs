@@ -140,6 +140,20 @@ pub fn request_headers(client: &HeaderMap, backend: &Backend, dialect: Dialect) 
     headers
 }
 
+/// The headers of a client's request that another data plane gets: all but those of one hop, and what told how the body
+/// was packed.
+pub fn headers_passed_on(client: &HeaderMap) -> HeaderMap {
+    let connection = client.get(header::CONNECTION);
+    let packed = [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::EXPECT];
+    let stays =
+        |name: &HeaderName| answer_stays(name.as_str()) || packed.contains(name) || named(connection, name);
+    let mut headers = HeaderMap::with_capacity(client.len() + ANSWER_ADDED);
+    for (name, value) in client.iter().filter(|(name, _)| !stays(name)) {
+        headers.append(name.clone(), value.clone());
+    }
+    headers
+}
+
 /// Presents the product's own credential as the kind wants it.
 fn login(headers: &mut HeaderMap, kind: Kind, dialect: Dialect, secret: &Secret) {
     let plain = HeaderValue::from_str(&secret.0);

@@ -24,10 +24,18 @@ use crate::{
 
 /// Why an answer is cut: the client's connection is aborted, so that nothing looks complete.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer of backend {backend} broke off: {what}")]
+#[error("the answer of {whose} broke off: {what}")]
 pub struct Cut {
-    backend: String,
+    whose: String,
     what: String,
+}
+
+impl Cut {
+    /// Of a request that was passed on to another data plane.
+    #[must_use]
+    pub fn passed(plane: &str, what: String) -> Self {
+        Self { whose: format!("data plane {plane}"), what }
+    }
 }
 
 /// What an answer is relayed with.
@@ -251,7 +259,7 @@ impl Relay {
                 self.ready.push_back(Bytes::from(frame));
                 Ok(())
             }
-            _ => Err(Cut { backend: backend.to_string(), what }),
+            _ => Err(Cut { whose: format!("backend {backend}"), what }),
         });
     }
 

@@ -27,6 +27,22 @@ struct Ended {
     status: u16,
 }
 
+/// What became of a request that was offered to another data plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It answered.
+    Answered,
+    /// It has no permit for it either.
+    Declined,
+    /// It was not reached, or did not live on.
+    Unreached,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Forwarded {
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Tokens {
     backend: String,
@@ -75,6 +91,7 @@ pub struct Report {
     queue_seconds: Family<At, Histogram, fn() -> Histogram>,
     ttft_seconds: Family<At, Histogram, fn() -> Histogram>,
     cancelled: Counter,
+    forwarded: Family<Forwarded, Counter>,
     waiting: Gauge,
     slots: Family<At, Gauge>,
     busy: Family<At, Gauge>,
@@ -96,6 +113,7 @@ impl Report {
             queue_seconds: Family::new_with_constructor(histogram),
             ttft_seconds: Family::new_with_constructor(histogram),
             cancelled: Counter::default(),
+            forwarded: Family::default(),
             waiting: Gauge::default(),
             slots: Family::default(),
             busy: Family::default(),
@@ -111,6 +129,8 @@ impl Report {
         let ttft = report.ttft_seconds.clone();
         registry.register_with_unit("ttft", "Arrival to first content byte", Unit::Seconds, ttft);
         registry.register("cancelled", "Clients that left before the end", report.cancelled.clone());
+        let help = "Requests offered to other data planes, for want of a lead and of a permit";
+        registry.register("forwarded", help, report.forwarded.clone());
         registry.register("waiting", "Requests in the queue", report.waiting.clone());
         registry.register("slots", "Slots of a backend", report.slots.clone());
         registry.register("slots_busy", "Slots in use or cooling down", report.busy.clone());
@@ -142,6 +162,16 @@ impl Report {
     /// A client left before the end.
     pub fn left(&self) {
         self.cancelled.inc();
+    }
+
+    /// A request was offered to another data plane.
+    pub fn forwarded(&self, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Answered => "answered",
+            Outcome::Declined => "declined",
+            Outcome::Unreached => "unreached",
+        };
+        self.forwarded.get_or_create(&Forwarded { outcome }).inc();
     }
 
     /// A request got its slot at `backend` after `wait`.

@@ -1,49 +1,43 @@
 //! The listener that clients talk to: one current-thread runtime a core, each with its own connection pool.
 
 use std::{
-    convert::Infallible,
-    future::poll_fn,
     hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     thread,
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http::HeaderMap;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
     runtime::Builder,
-    sync::watch,
-    task::{JoinSet, LocalSet},
+    sync::{mpsc, watch},
+    task::LocalSet,
 };
 
 use crate::{
     config::Snapshot,
-    deadline::Alarm,
     dispatch::Dispatch,
     journal::Journal,
+    peer::LeadSeen,
     provider,
     report::Report,
     upstream::{Pool, Tls},
-    wake::Gate,
 };
 
+mod accept;
 pub mod admin;
 mod body;
 mod budget;
 mod call;
 mod class;
+mod forward;
 mod heads;
 mod id;
 mod intake;
@@ -53,20 +47,12 @@ mod target;
 
 pub use body::Body;
 use budget::Budget;
-use heads::{Bytes, Heads, Heard};
 pub use id::RequestId;
 pub use secure::{Secure, TlsError, TlsFiles};
+use target::Inquiry;
 
-/// Bytes of the head of one request at most.
-const HEAD_BYTES_MAX: usize = 128 * 1024;
-/// Read buffer of one connection at most.
-const BUFFER_BYTES_MAX: usize = 256 * 1024;
-/// How often idle upstream connections are looked through.
-const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// Answers that are cut at the end of the grace have this long to reach their clients.
 pub const CUT_WITHIN: Duration = Duration::from_secs(1);
-/// After a failed accept (no descriptors left), so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How far the end of the process has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +97,8 @@ pub struct Shared {
     pub journal: Journal,
     /// Bounds.
     pub limits: Limits,
+    /// What is known of the lead, where one is looked for.
+    pub lead: OnceLock<watch::Receiver<Option<LeadSeen>>>,
     cutting: AtomicBool,
     budget: Budget,
     keys: RandomState,
@@ -128,6 +116,7 @@ impl Shared {
             report: Report::new(),
             journal: Journal::new(id_prefix.clone()),
             limits,
+            lead: OnceLock::new(),
             cutting: AtomicBool::new(false),
             budget: Budget::new(limits.bodies_bytes_max),
             keys: RandomState::new(),
@@ -152,6 +141,13 @@ impl Shared {
     #[must_use]
     pub fn cuts(&self) -> bool {
         self.cutting.load(Ordering::Relaxed)
+    }
+
+    /// The lead by `term` does not answer: requests run on what is held here, or are passed on.
+    #[must_use]
+    pub fn without_lead(&self, term: u64) -> bool {
+        let seen = self.lead.get().and_then(|lead| *lead.borrow());
+        seen.is_some_and(|seen| seen.silent && seen.term == term)
     }
 
     fn request_id(&self) -> RequestId {
@@ -181,7 +177,10 @@ pub struct Worker {
     pool: Rc<Pool>,
 }
 
-/// Binds and serves on `threads` threads until `stop` says so, then until all is answered or cut; by TLS where `secure`
+/// Connections by which other data planes pass requests on, for one thread.
+pub type Passed = mpsc::Receiver<(std::net::TcpStream, SocketAddr)>;
+
+/// Binds and serves on `threads` threads, each with what is `passed` to it, until `stop` says so, then until all is answered or cut; by TLS where `secure`
 /// is given.
 ///
 /// # Errors
@@ -191,6 +190,7 @@ pub fn start(
     threads: usize,
     shared: &Arc<Shared>,
     secure: Option<Secure>,
+    passed: Vec<Passed>,
     stop: &watch::Receiver<Phase>,
 ) -> io::Result<(SocketAddr, Vec<thread::JoinHandle<()>>)> {
     let listener = std::net::TcpListener::bind(listen)?;
@@ -199,7 +199,9 @@ pub fn start(
     let tls = Arc::new(Tls::default());
     let secure = secure.map(Arc::new);
     let mut handles = Vec::with_capacity(threads);
+    let mut passed = passed.into_iter();
     for number in 0..threads.max(1) {
+        let passed = passed.next();
         let (listener, shared, tls, stop) =
             (listener.try_clone()?, shared.clone(), tls.clone(), stop.clone());
         let secure = secure.clone();
@@ -207,66 +209,11 @@ pub fn start(
         let run = move || {
             let local = LocalSet::new();
             let worker = Rc::new(Worker { shared, pool: Pool::new(tls) });
-            local.block_on(&runtime, accept(listener, worker, secure, stop));
+            local.block_on(&runtime, accept::accept(listener, worker, (secure, passed), stop));
         };
         handles.push(thread::Builder::new().name(format!("serve-{number}")).spawn(run)?);
     }
     Ok((bound, handles))
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    worker: Rc<Worker>,
-    secure: Option<Arc<Secure>>,
-    mut stop: watch::Receiver<Phase>,
-) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the listener cannot be used"),
-    };
-    let mut connections = JoinSet::new();
-    let told = stop.clone();
-    let mut sweep = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        tokio::select! {
-            () = stopped(&mut stop) => break,
-            _ = sweep.tick() => {
-                worker.pool.sweep();
-                if let Some(secure) = &secure {
-                    secure.refresh();
-                }
-            }
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let _ = stream.set_nodelay(true);
-                    let (worker, told) = (worker.clone(), told.clone());
-                    match secure.clone() {
-                        None => connections.spawn_local(connection(stream, peer, worker, told)),
-                        Some(secure) => connections.spawn_local(async move {
-                            let wait = worker.shared.limits.head_wait;
-                            if let Some(stream) = secure.accept(stream, wait).await {
-                                connection(stream, peer, worker, told).await;
-                            }
-                        }),
-                    };
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-    drop(listener);
-    let cut = async {
-        reached(&mut stop, Phase::Cutting).await;
-        tokio::time::sleep(CUT_WITHIN).await;
-    };
-    tokio::select! {
-        () = async { while connections.join_next().await.is_some() {} } => {}
-        () = cut => {}
-    }
 }
 
 /// Returns when the process shall stop; a sender that is gone means the same.
@@ -276,55 +223,6 @@ pub async fn stopped(stop: &mut watch::Receiver<Phase>) {
 
 async fn reached(stop: &mut watch::Receiver<Phase>, phase: Phase) {
     let _ = stop.wait_for(|now| *now >= phase).await;
-}
-
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: SocketAddr,
-    worker: Rc<Worker>,
-    mut stop: watch::Receiver<Phase>,
-) {
-    let Limits { head_wait, idle_wait, .. } = worker.shared.limits;
-    let (alarm, bytes) = (Alarm::default(), Bytes::default());
-    let heads = Heads { alarm: alarm.clone(), head_wait, bytes: bytes.clone(), first: true.into() };
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (worker, alarm) = (worker.clone(), alarm.clone());
-        async move { Ok::<Response<Body>, Infallible>(target::answer(&worker, request, peer.ip(), alarm).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(heads)
-        .header_read_timeout(idle_wait.max(head_wait))
-        .max_header_size(HEAD_BYTES_MAX)
-        .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Heard { stream, bytes }), service);
-    let mut connection = std::pin::pin!(connection);
-    let mut told = stop.clone();
-    let mut stopped = std::pin::pin!(stopped(&mut stop));
-    let mut listens = false;
-    let mut gate = Gate::default();
-    let ended = poll_fn(|cx| {
-        if let Poll::Ready(ended) = connection.as_mut().poll(&mut Context::from_waker(gate.waker(cx))) {
-            return Poll::Ready(Some(ended));
-        }
-        // To listen for the end costs more than to see that it has not come; the waker of a task stays the same.
-        let ends = (!listens || told.has_changed().unwrap_or(true)) && stopped.as_mut().poll(cx).is_ready();
-        listens = true;
-        if ends { Poll::Ready(None) } else { Poll::Pending }
-    });
-    let ended = match ended.await {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                // Looked at once more, an answer that still runs ends in an error.
-                () = reached(&mut told, Phase::Cutting) => connection.await,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, %peer, "a client's connection ended");
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::{
-    Stream,
+    Stream, StreamExt as _,
     wrappers::{ReceiverStream, TcpListenerStream},
 };
 use tonic::{Request, Response, Status, Streaming};
@@ -33,6 +33,11 @@ struct Answers {
     /// The newest version that it acknowledged.
     acked: u64,
     faults: Vec<String>,
+    hello: Option<v1::Hello>,
+    /// The term whose lead it says to be silent.
+    silent: Option<u64>,
+    /// Whom it has proven dead.
+    dead: Option<(String, u64)>,
 }
 
 /// A control plane that publishes what it is told to.
@@ -110,6 +115,37 @@ impl Feed {
         answers.expect("the service lives as long as this").faults.clone()
     }
 
+    /// What the data plane said of itself.
+    ///
+    /// # Panics
+    /// When it has not come by `deadline`.
+    pub async fn hello(&self, deadline: Duration) -> v1::Hello {
+        self.told(deadline, |answers| answers.hello.clone()).await
+    }
+
+    /// The term whose lead the data plane says to be silent.
+    ///
+    /// # Panics
+    /// When it says nothing of the kind by `deadline`.
+    pub async fn silent(&self, deadline: Duration) -> u64 {
+        self.told(deadline, |answers| answers.silent).await
+    }
+
+    /// The data plane and incarnation that this one has proven dead.
+    ///
+    /// # Panics
+    /// When it has proven none by `deadline`.
+    pub async fn dead(&self, deadline: Duration) -> (String, u64) {
+        self.told(deadline, |answers| answers.dead.clone()).await
+    }
+
+    async fn told<T>(&self, deadline: Duration, what: impl Fn(&Answers) -> Option<T>) -> T {
+        let mut answers = self.answers.clone();
+        let told = answers.wait_for(|answers| what(answers).is_some());
+        let answers = tokio::time::timeout(deadline, told).await.expect("it is told in time");
+        what(&answers.expect("the service lives as long as this")).expect("it was there just now")
+    }
+
     /// The newest version that the data plane has acknowledged.
     #[must_use]
     pub fn acked_now(&self) -> u64 {
@@ -141,6 +177,18 @@ fn version(seq: u64) -> Option<v1::Version> {
     Some(v1::Version { lineage: "feed".to_owned(), epoch: 1, seq })
 }
 
+/// A whole snapshot for an owner names it as the one that leads, the only one that there is.
+fn appointed(down: FollowDown, hello: &v1::Hello) -> FollowDown {
+    let Some(follow_down::Message::Snapshot(mut snapshot)) = down.message else { return down };
+    let (plane_id, incarnation) = (hello.plane_id.clone(), hello.incarnation);
+    if snapshot.owner && snapshot.lead.is_none() {
+        let row = v1::Registered { plane_id: plane_id.clone(), incarnation, ..v1::Registered::default() };
+        snapshot.planes = vec![row];
+        snapshot.lead = Some(v1::Lead { plane_id, incarnation, term: 1, ..v1::Lead::default() });
+    }
+    FollowDown { message: Some(follow_down::Message::Snapshot(snapshot)) }
+}
+
 struct Service {
     waiting: Mutex<Option<mpsc::Receiver<Down>>>,
     said: Arc<watch::Sender<Answers>>,
@@ -157,6 +205,11 @@ impl Follow for Service {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let waiting = waiting.ok_or_else(|| Status::resource_exhausted("one data plane follows already"))?;
         let (mut up, said) = (request.into_inner(), self.said.clone());
+        let Some(FollowUp { message: Some(follow_up::Message::Hello(hello)) }) = up.message().await? else {
+            return Err(Status::invalid_argument("the first word is no hello"));
+        };
+        said.send_modify(|answers| answers.hello = Some(hello.clone()));
+        let waiting = ReceiverStream::new(waiting).map(move |down| down.map(|down| appointed(down, &hello)));
         tokio::spawn(async move {
             while let Ok(Some(up)) = up.message().await {
                 said.send_modify(|answers| match up.message {
@@ -164,10 +217,16 @@ impl Follow for Service {
                         answers.acked = ack.version.map_or(answers.acked, |version| version.seq);
                     }
                     Some(follow_up::Message::Nack(nack)) => answers.faults.extend(nack.faults),
+                    Some(follow_up::Message::LeadSeen(seen)) => {
+                        answers.silent = seen.silent.then_some(seen.term);
+                    }
+                    Some(follow_up::Message::Dead(dead)) => {
+                        answers.dead = Some((dead.plane_id, dead.incarnation));
+                    }
                     _ => {}
                 });
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(waiting))))
+        Ok(Response::new(Box::pin(waiting)))
     }
 }

@@ -37,6 +37,12 @@ impl Backoff {
     }
 }
 
+/// From 0 to 1: spreads who comes back at the same time.
+#[must_use]
+pub fn chance() -> f64 {
+    getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

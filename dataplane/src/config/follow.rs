@@ -17,8 +17,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Streaming, transport::Endpoint};
 
-use super::{Order, Parser, backoff::Backoff, keep::Keeper, parse};
-use crate::{dispatch::words, serve::Shared};
+use super::{
+    Order, Parser,
+    backoff::{Backoff, chance},
+    keep::Keeper,
+    parse,
+};
+use crate::{dispatch::words, peer::link::Seen, serve::Shared};
 
 /// To connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -60,6 +65,8 @@ pub struct Follower {
     pub lost: Option<Instant>,
     /// A delta did not fit: others come to nothing until a whole snapshot is there.
     pub gap: bool,
+    /// What the control plane is to know of the lead.
+    pub seen: Seen,
 }
 
 type Streams = (mpsc::Sender<v1::FollowUp>, Streaming<v1::FollowDown>);
@@ -114,12 +121,11 @@ impl Follower {
         }
     }
 
-    /// Another may lead from now on: what it keeps must not say otherwise when it starts again and nobody tells it so. One
-    /// that is alone may go on by itself.
+    /// Another may lead from now on: what it keeps must not say otherwise when it starts again and nobody tells it so. The
+    /// only data plane that there is may go on by itself.
     async fn resign(&mut self) {
         let Some(current) = self.current.clone() else { return };
-        let lives = |row: &v1::Registered| row.dead_through < row.incarnation;
-        let others = current.planes.iter().any(|row| row.plane_id != self.hello.plane_id && lives(row));
+        let others = current.planes.iter().any(|row| row.plane_id != self.hello.plane_id);
         let owner = current.owner && !others;
         self.keeper.last(v1::Snapshot { owner, ..current }).await;
     }
@@ -147,6 +153,7 @@ impl Follower {
         let mut load = tokio::time::interval(LOAD_EVERY);
         let mut credentials = tokio::time::interval(CREDENTIALS_EVERY);
         let mut said = None;
+        self.seen.anew();
         loop {
             tokio::select! {
                 biased;
@@ -165,6 +172,7 @@ impl Follower {
                 }
                 // What was acknowledged is on the disk.
                 version = self.keeper.kept() => send(&up, follow_up::Message::Ack(v1::Ack { version })).await?,
+                message = self.seen.next() => send(&up, message).await?,
                 message = down.message() => {
                     // What a newer control plane says beside this is nothing that must be known.
                     let Some(message) = message?.ok_or(SessionError::Closed)?.message else { continue };
@@ -367,9 +375,4 @@ async fn until(moment: Option<Instant>) {
 
 async fn send(up: &mpsc::Sender<v1::FollowUp>, message: follow_up::Message) -> Result<(), SessionError> {
     up.send(v1::FollowUp { message: Some(message) }).await.map_err(|_| SessionError::Closed)
-}
-
-/// From 0 to 1: spreads reconnects.
-fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX))
 }

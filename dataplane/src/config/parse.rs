@@ -80,7 +80,8 @@ impl Parser {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let owner = (snapshot.owner && !self.denied) || self.alone;
+        let appointed = snapshot.owner && (planes.leads() || planes.resumes());
+        let owner = (appointed && !self.denied) || self.alone;
         let fleet = Fleet { owner, queue_max: self.queue_max, tuning, ..Fleet::default() };
         let draining = planes.draining();
         Ok(Snapshot { planes, draining, ..join(snapshot, backends, rules, fleet) })

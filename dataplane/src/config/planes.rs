@@ -63,6 +63,15 @@ impl Planes {
         self.own.is_some_and(|own| lead == Some((own.plane, own.incarnation)))
     }
 
+    /// A picture from before this process registered, by which its own earlier process led and was the only data plane:
+    /// nobody else has anything, and the lock says that the earlier process is dead.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        let (Some(own), Some(lead), [only]) = (self.own, &self.lead, &self.rows[..]) else { return false };
+        let earlier = Incarnation(lead.incarnation) < own.incarnation;
+        earlier && lead.number == own.plane && lead.incarnation == only.incarnation
+    }
+
     /// This data plane is to take no new work.
     #[must_use]
     pub fn draining(&self) -> bool {
@@ -148,32 +157,50 @@ mod tests {
         }
     }
 
+    fn row(id: &str, incarnation: u64, dead_through: u64) -> v1::Registered {
+        v1::Registered { plane_id: id.to_owned(), incarnation, dead_through, ..v1::Registered::default() }
+    }
+
+    /// What the data plane "a" is told by these rows, where the lead is the data plane and incarnation.
+    fn told(own: u64, rows: &[v1::Registered], lead: (&str, u64)) -> (Planes, Names) {
+        let lead =
+            v1::Lead { plane_id: lead.0.to_owned(), incarnation: lead.1, term: 7, ..v1::Lead::default() };
+        let snapshot = v1::Snapshot { planes: rows.to_vec(), lead: Some(lead), ..v1::Snapshot::default() };
+        let (names, mut faults) = (Names::default(), Vec::new());
+        let said = planes(&snapshot, &names, Some(&("a".to_owned(), own)), &mut faults);
+        assert!(faults.is_empty(), "{faults:?}");
+        (said, names)
+    }
+
     #[test]
     fn who_lives_and_who_leads() {
-        let row = |id: &str, incarnation, dead_through, draining| v1::Registered {
-            plane_id: id.to_owned(),
-            incarnation,
-            dead_through,
-            draining,
-            ..v1::Registered::default()
-        };
-        let planes_of = |own: (&str, u64), names: &Names| {
-            let rows = vec![row("a", 2, 1, false), row("b", 1, 1, false), row("c", 4, 0, true)];
-            let lead = v1::Lead { plane_id: "a".to_owned(), incarnation: 2, term: 7, ..v1::Lead::default() };
-            let snapshot = v1::Snapshot { planes: rows, lead: Some(lead), ..v1::Snapshot::default() };
-            let mut faults = Vec::new();
-            let said = planes(&snapshot, names, Some(&(own.0.to_owned(), own.1)), &mut faults);
-            assert!(faults.is_empty(), "{faults:?}");
-            said
-        };
-        let names = Names::default();
-        let own = planes_of(("a", 2), &names);
+        let drains = v1::Registered { draining: true, ..row("c", 4, 0) };
+        let rows = [row("a", 2, 1), row("b", 1, 1), drains];
+        let (planes, names) = told(2, &rows, ("a", 2));
         let number = |name: &str| names.known(name).unwrap();
         let living = Roll::from([(number("a"), Incarnation(2)), (number("c"), Incarnation(4))]);
-        assert_eq!(own.roll(), living);
-        assert!(own.leads() && !own.draining());
-        assert!(!planes_of(("a", 3), &names).leads(), "its earlier process did");
-        let other = planes_of(("c", 4), &names);
-        assert!(!other.leads() && other.draining());
+        assert_eq!(planes.roll(), living);
+        assert!(planes.leads() && !planes.draining());
+        assert!(!told(2, &rows, ("c", 4)).0.leads());
+        assert!(told(2, &[v1::Registered { draining: true, ..row("a", 2, 1) }], ("a", 2)).0.draining());
+    }
+
+    #[test]
+    fn what_an_earlier_process_led_counts_for_the_only_data_plane_alone() {
+        for (own, rows, lead, leads, resumes) in [
+            (2, vec![row("a", 2, 1)], ("a", 2), true, false),
+            // It follows: its own row is there, and another appointment is on its way.
+            (3, vec![row("a", 3, 2)], ("a", 2), false, false),
+            // It starts without a control plane, by what it kept.
+            (3, vec![row("a", 2, 1)], ("a", 2), false, true),
+            (5, vec![row("a", 2, 1)], ("a", 2), false, true),
+            (3, vec![row("a", 2, 1), row("b", 1, 0)], ("a", 2), false, false),
+            (3, vec![row("a", 2, 1), row("b", 1, 1)], ("a", 2), false, false),
+            (3, vec![row("a", 2, 1), row("b", 1, 0)], ("b", 1), false, false),
+            (3, vec![row("b", 1, 0)], ("b", 1), false, false),
+        ] {
+            let planes = told(own, &rows, lead).0;
+            assert_eq!((planes.leads(), planes.resumes()), (leads, resumes), "{own} {rows:?} {lead:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket},
+    sync::LazyLock,
 };
 
 use tokio::net::TcpStream;
@@ -80,9 +81,16 @@ impl Address {
     }
 }
 
+/// The network of the loopback addresses of this process.
+static HERE: LazyLock<Option<String>> = LazyLock::new(network);
+
 /// The network whose loopback addresses this process has: of this start of the machine, and of the container.
 #[must_use]
-pub fn here() -> Option<String> {
+pub fn here() -> Option<&'static str> {
+    HERE.as_deref()
+}
+
+fn network() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let net = fs::read_link("/proc/self/ns/net").ok()?;
     let digits = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>();

@@ -1,6 +1,7 @@
 //! The stream from this data plane to the one that leads.
 
 use std::{
+    future::pending,
     io,
     pin::pin,
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 
 use futures_util::Stream;
 use hyper_util::rt::TokioIo;
-use proto::v1::{self, peer_client::PeerClient};
+use proto::v1::{self, follow_up::Message, peer_client::PeerClient};
 use sched::permit::{Down, PlaneId, Up};
 use tokio::{
     net::TcpStream,
@@ -20,11 +21,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{codegen::Service, transport::Endpoint};
 
+use crate::config::chance;
+
 use super::{
     Ends, Fault, Links, MESSAGE_BYTES_MAX, Names, Outbox, PING_EVERY, PING_WITHIN,
-    address::{Address, Nowhere},
+    address::{self, Address, Nowhere},
     parse, render,
-    silence::{Stance, watch as watch_silence},
+    silence::{LeadSeen, Stance, watch as watch_silence},
 };
 
 /// To connect.
@@ -64,9 +67,31 @@ pub type Places = Arc<dyn Fn(PlaneId) -> Option<Place> + Send + Sync>;
 #[derive(Debug)]
 pub struct Seen {
     /// How it stands with the lead; none: this data plane has looked for none.
-    pub lead: watch::Receiver<Option<v1::LeadSeen>>,
+    pub lead: watch::Receiver<Option<LeadSeen>>,
     /// Proofs of death.
     pub dead: mpsc::Receiver<v1::Dead>,
+}
+
+impl Seen {
+    /// Who is told from now on has not heard how it stands with the lead.
+    pub fn anew(&mut self) {
+        self.lead.mark_changed();
+    }
+
+    /// What is to be told next. Waits as long as all is told; dropped, it has taken nothing.
+    pub async fn next(&mut self) -> Message {
+        loop {
+            tokio::select! {
+                Ok(()) = self.lead.changed() => {
+                    if let Some(LeadSeen { term, silent }) = *self.lead.borrow_and_update() {
+                        return Message::LeadSeen(v1::LeadSeen { term, silent });
+                    }
+                }
+                Some(dead) = self.dead.recv() => return Message::Dead(dead),
+                else => pending().await,
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,21 +162,19 @@ pub struct Link {
     wish: watch::Receiver<Wish>,
     names: Arc<Names>,
     places: Places,
-    /// The network of the own loopback addresses.
-    here: Option<String>,
     stance: watch::Sender<Stance>,
-    seen: watch::Sender<Option<v1::LeadSeen>>,
+    seen: watch::Sender<Option<LeadSeen>>,
     dead: mpsc::Sender<v1::Dead>,
 }
 
 /// A link, who asks it for streams, and what it finds out.
 #[must_use]
-pub fn link(places: Places, names: Arc<Names>, here: Option<String>) -> (Linker, Seen, Link) {
+pub fn link(places: Places, names: Arc<Names>) -> (Linker, Seen, Link) {
     let (asks, wish) = watch::channel(Wish::Nobody);
     let (seen, lead) = watch::channel(None);
     let (dead, proofs) = mpsc::channel(DEAD_MAX);
     let stance = watch::Sender::new(Stance::Nobody);
-    let link = Link { wish, names, places, here, stance, seen, dead };
+    let link = Link { wish, names, places, stance, seen, dead };
     (Linker { wish: asks }, Seen { lead, dead: proofs }, link)
 }
 
@@ -267,7 +290,7 @@ impl Link {
 
     /// A connection to the lead. One that is refused may prove it dead.
     async fn reach(&self, place: &Place) -> Result<TcpStream, LinkError> {
-        let address = Address::of(&place.address, self.here.as_deref())?;
+        let address = Address::of(&place.address, address::here())?;
         let connected = timeout(CONNECT_WITHIN, address.connect()).await.map_err(|_| LinkError::Late)?;
         if let Err(error) = &connected
             && error.kind() == io::ErrorKind::ConnectionRefused
@@ -329,11 +352,6 @@ impl Service<http::Uri> for Once {
 fn rest(failures: u32, chance: f64) -> Duration {
     let most = WAIT_FIRST.saturating_mul(1 << failures.min(16)).min(WAIT_MAX);
     WAIT_MIN + (most - WAIT_MIN).mul_f64(chance)
-}
-
-/// From 0 to 1: spreads reconnects.
-fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -1,6 +1,14 @@
 //! Where other data planes knock: their streams, and the requests that they pass on.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use proto::v1::peer_server::PeerServer;
 use tokio::{
@@ -26,14 +34,42 @@ const STREAMS_MAX: u32 = 4;
 /// After a failed accept (no descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Where connections go that are no streams: requests that other data planes pass on.
-pub type Passed = mpsc::Sender<(TcpStream, SocketAddr)>;
+/// Connections that wait for one thread at most.
+const WAITING_MAX: usize = 64;
+
+/// A connection that is no stream: requests that another data plane passes on.
+type Handed = (std::net::TcpStream, SocketAddr);
+
+/// Hands such connections to those who serve, in turn.
+#[derive(Clone, Debug)]
+pub struct Passing {
+    threads: Vec<mpsc::Sender<Handed>>,
+    turn: Arc<AtomicUsize>,
+}
+
+/// To so many threads, and what each gets.
+#[must_use]
+pub fn passing(threads: usize) -> (Passing, Vec<mpsc::Receiver<Handed>>) {
+    let (threads, passed) = (0..threads.max(1)).map(|_| mpsc::channel(WAITING_MAX)).unzip();
+    (Passing { threads, turn: Arc::default() }, passed)
+}
+
+impl Passing {
+    /// What cannot be handed on is closed.
+    async fn hand(&self, stream: TcpStream, from: SocketAddr) {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.threads.len();
+        if let Ok(stream) = stream.into_std() {
+            // A thread that has ended serves nobody.
+            let _ = self.threads[turn].send((stream, from)).await;
+        }
+    }
+}
 
 /// Serves until `over`, when streams end.
 pub async fn serve(
     listener: TcpListener,
     (ends, names): (Arc<dyn Ends>, Arc<Names>),
-    passed: Option<Passed>,
+    passing: Passing,
     over: CancellationToken,
 ) {
     let (streams, incoming) = mpsc::channel(NEW_MAX);
@@ -45,7 +81,7 @@ pub async fn serve(
         .add_service(service.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), over.clone().cancelled_owned());
     tokio::select! {
-        () = accept(listener, streams, passed) => {}
+        () = accept(listener, streams, passing) => {}
         served = server => {
             if let Err(error) = served {
                 tracing::error!(%error, "the listener for other data planes ended");
@@ -56,7 +92,7 @@ pub async fn serve(
 
 type Streams = mpsc::Sender<io::Result<TcpStream>>;
 
-async fn accept(listener: TcpListener, streams: Streams, passed: Option<Passed>) {
+async fn accept(listener: TcpListener, streams: Streams, passing: Passing) {
     let mut new = JoinSet::new();
     loop {
         tokio::select! {
@@ -64,7 +100,7 @@ async fn accept(listener: TcpListener, streams: Streams, passed: Option<Passed>)
             accepted = listener.accept(), if new.len() < NEW_MAX => match accepted {
                 Ok((stream, from)) => {
                     let _ = stream.set_nodelay(true);
-                    new.spawn(sort(stream, from, streams.clone(), passed.clone()));
+                    new.spawn(sort(stream, from, streams.clone(), passing.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection of another data plane");
@@ -76,16 +112,12 @@ async fn accept(listener: TcpListener, streams: Streams, passed: Option<Passed>)
 }
 
 /// Hands a connection on by its first bytes; nothing comes of one that is neither, or whose receiver is gone.
-async fn sort(stream: TcpStream, from: SocketAddr, streams: Streams, passed: Option<Passed>) {
+async fn sort(stream: TcpStream, from: SocketAddr, streams: Streams, passing: Passing) {
     match timeout(FIRST_WITHIN, streaming(&stream)).await {
         Ok(Ok(true)) => {
             let _ = streams.send(Ok(stream)).await;
         }
-        Ok(Ok(false)) => {
-            if let Some(passed) = passed {
-                let _ = passed.send((stream, from)).await;
-            }
-        }
+        Ok(Ok(false)) => passing.hand(stream, from).await,
         Ok(Err(error)) => tracing::debug!(%error, %from, "a connection broke before it said anything"),
         Err(_) => tracing::debug!(%from, "a connection said nothing in time"),
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use proto::v1;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -11,7 +10,16 @@ use tokio::{
 /// A lead that has not taken this data plane in for so long is silent.
 pub const SILENT_AFTER: Duration = Duration::from_secs(1);
 
-/// How this data plane stands with the lead.
+/// How it stands with the lead by a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeadSeen {
+    /// Of the lead that is meant.
+    pub term: u64,
+    /// It has not answered for too long.
+    pub silent: bool,
+}
+
+/// Where this data plane is with the lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stance {
     /// There is none to reach.
@@ -34,9 +42,9 @@ impl Stance {
 }
 
 /// Says it each time it changes, for as long as there is a stance.
-pub async fn watch(mut stance: watch::Receiver<Stance>, seen: watch::Sender<Option<v1::LeadSeen>>) {
+pub async fn watch(mut stance: watch::Receiver<Stance>, seen: watch::Sender<Option<LeadSeen>>) {
     let say = |term, silent| {
-        let now = Some(v1::LeadSeen { term, silent });
+        let now = Some(LeadSeen { term, silent });
         seen.send_if_modified(|said| {
             *said != now && {
                 *said = now;
@@ -73,7 +81,7 @@ mod tests {
         let (seen, mut told) = watch::channel(None);
         let _watching = tokio::spawn(watch(stance_seen, seen));
         let seek = |term| stance.send_modify(|stance| *stance = stance.sought(term, Instant::now()));
-        let said = |term, silent| Some(v1::LeadSeen { term, silent });
+        let said = |term, silent| Some(LeadSeen { term, silent });
         let begun = Instant::now();
         seek(7);
         tokio::time::advance(SILENT_AFTER / 2).await;

@@ -96,6 +96,7 @@ async fn view(State(shared): State<Arc<Shared>>) -> Json<Value> {
             "plane": lead.plane,
             "incarnation": lead.incarnation,
             "term": lead.term,
+            "silent": shared.without_lead(lead.term),
         })),
         "waiting": view.waiting,
         "backends": backends,

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::call::Late;
+use super::{call::Late, forward::Passed};
 use crate::relay::{Cut, Relay};
 
 /// The body of an answer.
@@ -18,6 +18,8 @@ pub enum Body {
     Whole(Option<Bytes>),
     /// A backend's.
     Relay(Box<Relay>),
+    /// Another data plane's.
+    Passed(Box<Passed>),
     /// One that is begun before there is an answer.
     Late(Box<Late>),
 }
@@ -40,6 +42,7 @@ impl http_body::Body for Body {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relay(relay) => relay.poll(cx),
+            Self::Passed(passed) => passed.poll(cx),
             Self::Late(late) => late.poll(cx),
         }
     }
@@ -47,6 +50,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Passed(passed) => passed.size_hint().exact() == Some(0),
             Self::Relay(_) | Self::Late(_) => false,
         }
     }
@@ -55,6 +59,7 @@ impl http_body::Body for Body {
         match self {
             Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Self::Whole(None) => SizeHint::with_exact(0),
+            Self::Passed(passed) => passed.size_hint(),
             Self::Relay(_) | Self::Late(_) => SizeHint::default(),
         }
     }

@@ -12,7 +12,7 @@ use wire::{Ask, Dialect, Fault, Framing, Operation};
 use super::{
     Body, Worker,
     budget::Held,
-    class, intake, local,
+    class, forward, intake, local,
     target::{Inquiry, fault, json},
 };
 use crate::{
@@ -72,6 +72,10 @@ pub async fn answer(
     gone.disarm();
     match answered {
         Ok(response) => response,
+        Err(refused) if inquiry.passed && forward::concerns_us(&refused) => {
+            inquiry.ended(&worker.shared, operation, Ending::Refused, 0);
+            forward::decline()
+        }
         Err(refused) => {
             let dialect = operation.dialect();
             let (id, status) = (&inquiry.id, refused.status(dialect));
@@ -137,6 +141,14 @@ async fn serve(
         // In a box: a connection keeps room for this whole function as long as an answer streams.
         return Box::pin(light(&run, &call, &snapshot, &found)).await;
     }
+    if forward::wanted(worker, &snapshot, &found) {
+        if inquiry.passed {
+            return Err(Fault::Spare);
+        }
+        if let Some(response) = Box::pin(elsewhere(&run, &call, &snapshot, &found)).await {
+            return Ok(response);
+        }
+    }
     let voice = late::Voice::of(&run, &call);
     let mut work: Work = Box::pin(heavy(run, call, snapshot, found));
     let Some(voice) = voice else { return work.await };
@@ -144,6 +156,21 @@ async fn serve(
         Ok(answered) => answered,
         Err(_) => Ok(late::response(voice, work)),
     }
+}
+
+/// The answer of a data plane that has what this one lacks, if there is one.
+async fn elsewhere(run: &Run, call: &Call, snapshot: &Snapshot, found: &Found) -> Option<Response<Body>> {
+    let parcel = forward::Parcel {
+        inquiry: &run.inquiry,
+        operation: call.operation,
+        method: &call.head.method,
+        uri: &call.head.uri,
+        headers: &call.head.headers,
+        body: &call.body,
+        asked: run.worker.shared.asked(&call.ask.model),
+        note: &call.note,
+    };
+    forward::forward(&run.worker, snapshot, parcel, found.terms.deadlines.between_tokens).await
 }
 
 fn no_route(model: &str, dialect: Dialect, none: NoRoute) -> Fault {

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use sched::TicketId;
 use wire::{Dialect, Fault, Operation, Target};
 
-use super::{Body, RequestId, Shared, Worker, call, local};
+use super::{Body, RequestId, Shared, Worker, call, forward, local};
 use crate::{
     deadline::Alarm,
     journal::{Ending, Note, Tokens},
@@ -35,6 +35,10 @@ pub struct Inquiry {
     pub arrival: Instant,
     /// Who asks.
     pub key: u64,
+    /// The address of the client.
+    pub from: IpAddr,
+    /// Another data plane passes it on.
+    pub passed: bool,
     /// Its number in the scheduling core, once it has one.
     pub ticket: Cell<Option<TicketId>>,
     /// What is noted of it, once it has been read.
@@ -67,23 +71,29 @@ impl Inquiry {
 
 /// Answers one request.
 ///
-/// `alarm` is that of its connection.
+/// `alarm` is that of its connection; `passed`: the connection is one where other data planes pass requests on.
 pub async fn answer(
     worker: &Rc<Worker>,
     request: Request<Incoming>,
-    peer: IpAddr,
+    (peer, passed): (IpAddr, bool),
     alarm: Alarm,
 ) -> Response<Body> {
     let shared = &worker.shared;
+    let from = if passed { forward::client(request.headers()).unwrap_or(peer) } else { peer };
     let inquiry = Rc::new(Inquiry {
         id: shared.request_id(),
         arrival: Instant::now(),
-        key: shared.key(request.headers(), peer),
+        key: shared.key(request.headers(), from),
+        from,
+        passed,
         ticket: Cell::default(),
         noted: OnceCell::new(),
         alarm,
     });
     let target = wire::target(request.method().as_str(), request.uri().path(), request.uri().query());
+    if passed && let Some(response) = forward::received(&request, matches!(target, Target::Call { .. })) {
+        return response;
+    }
     let mut response = match refused_shape(&request) {
         Some(message) => fault(&Fault::BadRequest { message }, target_dialect(&target), &inquiry.id),
         None => match target {
@@ -93,6 +103,10 @@ pub async fn answer(
             other => local::answer(shared, &inquiry, &other, request.uri().path()),
         },
     };
+    if matches!(response.body(), Body::Passed(_)) {
+        // The data plane that answered has set them: it is the one to explain it.
+        return response;
+    }
     let headers = response.headers_mut();
     // The backend's own request id stays what the client sees, where there is one.
     for name in OTHER_IDS {

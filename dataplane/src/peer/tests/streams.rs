@@ -99,7 +99,7 @@ struct Lead {
     ends: Arc<Noting>,
     notes: Notes,
     names: Arc<Names>,
-    passed: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    passed: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>,
     _over: DropGuard,
 }
 
@@ -110,9 +110,9 @@ async fn lead() -> Lead {
     // Its numbers are not those of the other.
     assert_eq!(names.plane("other"), Some(PlaneId(0)));
     assert_eq!(names.plane("follower"), Some(PlaneId(1)));
-    let (passing, passed) = mpsc::channel(1);
-    tokio::spawn(listen::serve(listener, (ends.clone(), names.clone()), Some(passing), over.clone()));
-    Lead { addr, ends, notes, names, passed, _over: over.drop_guard() }
+    let (passing, mut passed) = listen::passing(1);
+    tokio::spawn(listen::serve(listener, (ends.clone(), names.clone()), passing, over.clone()));
+    Lead { addr, ends, notes, names, passed: passed.remove(0), _over: over.drop_guard() }
 }
 
 /// One that follows.
@@ -135,7 +135,7 @@ fn follower(at: String) -> Follower {
         let address = known.lock().unwrap().clone();
         (plane == LEAD).then(|| Place { plane: "lead".to_owned(), incarnation: 3, address, term: 9 })
     });
-    let (links, seen, link) = link(places, names, address::here());
+    let (links, seen, link) = link(places, names);
     tokio::spawn(link.run(ends));
     Follower { links, notes, seen, at }
 }
@@ -290,7 +290,7 @@ async fn a_later_wish_gives_up_the_earlier() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_connection_proves_death_at_the_direct_address_alone() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let own = address::told(gone, "http://127.0.0.1:1", address::here().as_deref());
+    let own = address::told(gone, "http://127.0.0.1:1", address::here());
     let mut follower = follower(format!("localhost:{}", gone.port()));
     for (attempt, place) in [(1, None), (2, Some(gone.to_string())), (3, Some(own))] {
         if let Some(place) = place {
@@ -312,9 +312,10 @@ async fn what_is_no_stream_is_handed_on_with_its_first_bytes() {
     for piece in ["P", "OST / HTTP/1.1\r\n\r\n"] {
         client.write_all(piece.as_bytes()).await.unwrap();
     }
-    let (mut stream, from) =
+    let (stream, from) =
         tokio::time::timeout(WITHIN, lead.passed.recv()).await.expect("in time").expect("it is handed on");
     assert_eq!(from, client.local_addr().unwrap());
+    let mut stream = TcpStream::from_std(stream).unwrap();
     let mut first = [0; 19];
     stream.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"POST / HTTP/1.1\r\n\r\n");

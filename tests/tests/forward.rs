@@ -1,0 +1,166 @@
+//! Requests that cannot run at one data plane, for want of a lead and of a permit, are answered by another.
+
+use llmsim::{Kind, Settings, Sim};
+use proto::v1;
+use serde_json::{Value, json};
+use tests::{
+    feed::Feed,
+    rig::{self, DEADLINE, Plane},
+};
+
+/// Two data planes and the server behind them. The first leads by its picture; by that of the second one leads that is
+/// not there.
+struct Pair {
+    sim: Sim,
+    first: Plane,
+    second: Plane,
+    first_feed: Feed,
+    second_feed: Feed,
+    first_said: v1::Hello,
+    second_said: v1::Hello,
+}
+
+fn sim(decode_tps: f64) -> Sim {
+    llmsim::start(Settings {
+        kind: Kind::Vllm,
+        models: vec!["m".to_owned()],
+        slots: 4,
+        decode_tps,
+        prefill_tps: 0.0,
+        ..Settings::default()
+    })
+    .expect("a simulated server starts")
+}
+
+fn row(said: &v1::Hello) -> v1::Registered {
+    v1::Registered {
+        plane_id: said.plane_id.clone(),
+        incarnation: said.incarnation,
+        peer: said.peer.clone(),
+        dead_through: said.incarnation - 1,
+        draining: false,
+    }
+}
+
+fn lead(row: &v1::Registered, term: u64) -> Option<v1::Lead> {
+    let (plane_id, incarnation, peer) = (row.plane_id.clone(), row.incarnation, row.peer.clone());
+    Some(v1::Lead { plane_id, incarnation, peer, term })
+}
+
+impl Pair {
+    async fn start(sim: Sim) -> Self {
+        let (mut first_feed, mut second_feed) = (Feed::start().await, Feed::start().await);
+        let first = Plane::follow(&first_feed.url, |_| {}).await;
+        let second = Plane::follow(&second_feed.url, |_| {}).await;
+        let (first_said, second_said) = (first_feed.hello(DEADLINE).await, second_feed.hello(DEADLINE).await);
+        // Nobody listens there any more: a port of this very machine.
+        let free = std::net::TcpListener::bind(rig::any_port()).expect("a port").local_addr().expect("bound");
+        let here = first_said.peer.split_once('@').map_or(String::new(), |(_, here)| format!("@{here}"));
+        let gone = v1::Registered {
+            plane_id: "0-gone".to_owned(),
+            incarnation: 3,
+            peer: format!("{free}{here}"),
+            ..v1::Registered::default()
+        };
+        let mut rows = vec![row(&first_said), row(&second_said)];
+        let dialects = [v1::Dialect::OpenaiChat];
+        let backend = rig::backend("box", &sim.url(), v1::Kind::Vllm, 4, &["m"], &dialects);
+        let given = v1::Snapshot { backends: vec![backend], salt: vec![7; 32], ..v1::Snapshot::default() };
+        let (leads, missing) = (lead(&rows[0], 5), lead(&gone, 7));
+        rows.sort_by(|a, b| a.plane_id.cmp(&b.plane_id));
+        let planes = rows.clone();
+        let seq =
+            first_feed.publish(v1::Snapshot { owner: true, lead: leads, planes, ..given.clone() }).await;
+        first_feed.acked(seq, DEADLINE).await;
+        let planes = [&[gone][..], &rows].concat();
+        let seq = second_feed.publish(v1::Snapshot { lead: missing, planes, ..given }).await;
+        second_feed.acked(seq, DEADLINE).await;
+        Self { sim, first, second, first_feed, second_feed, first_said, second_said }
+    }
+}
+
+fn chat(url: &str, stream: bool) -> reqwest::RequestBuilder {
+    let messages = json!([{"role": "user", "content": "count"}]);
+    let body = json!({"model": "m", "max_tokens": 20, "stream": stream, "messages": messages});
+    rig::client().post(format!("{url}/v1/chat/completions")).json(&body)
+}
+
+fn header(response: &reqwest::Response, name: &str) -> String {
+    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().to_owned()
+}
+
+/// The text of a streamed answer.
+fn text(stream: &str) -> String {
+    let events =
+        stream.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+    let said = events.map(|data| serde_json::from_str::<Value>(data).expect("JSON"));
+    said.filter_map(|event| Some(event["choices"][0]["delta"]["content"].as_str()?.to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_run_here_is_answered_by_another_unchanged() {
+    let pair = Pair::start(sim(1000.0)).await;
+    for stream in [false, true] {
+        let passed = chat(&pair.second.url, stream).send().await.expect("an answer");
+        assert_eq!(passed.status(), 200);
+        assert_eq!(header(&passed, "x-llmb-forwarded-to"), pair.first_said.plane_id);
+        assert_eq!(header(&passed, "x-llmb-backend"), "box");
+        let direct = chat(&pair.first.url, stream).send().await.expect("an answer");
+        assert_eq!(header(&direct, "x-llmb-forwarded-to"), "");
+        assert_eq!(header(&passed, "content-type"), header(&direct, "content-type"));
+        // Its id leads to where it ran.
+        let id = header(&passed, "x-llmb-request-id");
+        let told = rig::client().get(format!("{}/explain/{id}", pair.first.admin)).send().await;
+        assert_eq!(told.expect("an answer").status(), 200, "{id}");
+        let (passed, direct) = (passed.text().await.expect("text"), direct.text().await.expect("text"));
+        if stream {
+            assert!(passed.ends_with("data: [DONE]\n\n"), "{passed}");
+            assert!(!text(&passed).is_empty() && text(&passed) == text(&direct));
+        } else {
+            let choices = |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["choices"].clone();
+            assert_eq!(choices(&passed), choices(&direct));
+        }
+    }
+    let counted =
+        rig::client().get(format!("{}/metrics", pair.second.admin)).send().await.expect("an answer");
+    let counted = counted.text().await.expect("text");
+    assert!(counted.contains("llmb_forwarded_total{outcome=\"answered\"} 2"), "{counted}");
+    assert_eq!(pair.sim.stats().finished, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_stops_the_engine_behind_two_data_planes() {
+    let pair = Pair::start(sim(5.0)).await;
+    let mut answer = chat(&pair.second.url, true).send().await.expect("an answer");
+    assert!(answer.chunk().await.expect("a chunk").is_some());
+    drop(answer);
+    let (began, mut pace) =
+        (std::time::Instant::now(), tokio::time::interval(std::time::Duration::from_millis(10)));
+    while pair.sim.stats().running > 0 || pair.sim.stats().aborted == 0 {
+        assert!(began.elapsed() < DEADLINE, "the engine works on: {:?}", pair.sim.stats());
+        pace.tick().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_passed_on_once_and_a_client_cannot_ask_for_it() {
+    let pair = Pair::start(sim(1000.0)).await;
+    let knock = |said: &v1::Hello| format!("http://{}", said.peer.split('@').next().expect("an address"));
+    // The second has nothing for a request that was passed on already, and does not pass it on again.
+    let passed = chat(&knock(&pair.second_said), false).header("x-llmb-forwarded-by", "x").send().await;
+    let passed = passed.expect("an answer");
+    assert_eq!((passed.status().as_u16(), header(&passed, "x-llmb-declined")), (421, "true".to_owned()));
+    let passed = chat(&knock(&pair.first_said), false).header("x-llmb-forwarded-by", "x").send().await;
+    assert_eq!(passed.expect("an answer").status(), 200);
+    // A client that says so itself is served as any other, and one that knocks where data planes do is not.
+    let forged = chat(&pair.second.url, false).header("x-llmb-forwarded-by", "x").send().await;
+    assert_eq!(forged.expect("an answer").status(), 200);
+    let lost = chat(&knock(&pair.first_said), false).send().await.expect("an answer");
+    assert_eq!(lost.status(), 421);
+    let listed = format!("{}/v1/models", knock(&pair.first_said));
+    let listed = rig::client().get(listed).header("x-llmb-forwarded-by", "x").send().await;
+    assert_eq!(listed.expect("an answer").status(), 421);
+    assert_eq!(pair.sim.stats().finished, 2);
+    drop((pair.first_feed, pair.second_feed));
+}
