@@ -47,6 +47,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_WITHIN: Duration = Duration::from_secs(10);
 
+/// Silence counts as death after this at the earliest: a control plane that is started again must be back long before.
+pub const RECLAIM_MIN: Duration = Duration::from_secs(20);
+
 /// How a control plane runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -60,6 +63,9 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// For one question of a probe.
     pub probe_timeout: Duration,
+    /// A data plane that was silent for so long counts as dead, and stops by itself before; `None`: silence is no death.
+    /// At least [`RECLAIM_MIN`].
+    pub reclaim_silent_after: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -70,6 +76,7 @@ impl Default for Settings {
             state_dir: default_state_dir(),
             probe_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(2),
+            reclaim_silent_after: None,
         }
     }
 }
@@ -102,6 +109,12 @@ pub enum StartError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] EngineFault),
+    /// Too soon.
+    #[error(
+        "--reclaim-silent-after {0:?} is not allowed: at least {RECLAIM_MIN:?}, as all data planes stop when the control \
+         plane is gone for so long"
+    )]
+    Reclaim(Duration),
     /// No random numbers, or a broken build.
     #[error("cannot start: {0}")]
     Inside(String),
@@ -163,13 +176,17 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if !settings.listen.ip().is_loopback() && !settings.insecure_listen {
         return Err(StartError::Exposed(settings.listen));
     }
+    if let Some(soon) = settings.reclaim_silent_after.filter(|after| *after < RECLAIM_MIN) {
+        return Err(StartError::Reclaim(soon));
+    }
     let listening = |source| StartError::Listen { addr: settings.listen, source };
     let listener = TcpListener::bind(settings.listen).await.map_err(listening)?;
     let addr = listener.local_addr().map_err(listening)?;
     let state_dir = settings.state_dir.clone();
     let open = move || Disk::open(&state_dir).map(|disk| Box::new(disk) as Box<_>);
     let store = Arc::new(Store::open(open, fresh()?).await?);
-    let publisher = Arc::new(Publisher::new(store.identity().clone(), store.registry()));
+    let publisher = Publisher::new(store.identity().clone(), store.registry());
+    let publisher = Arc::new(publisher.reclaiming(settings.reclaim_silent_after));
     let sights: Arc<Sights> = Arc::new(Sights::new(store.first_seen().clone()));
     let stop = CancellationToken::new();
     let (fail, failed) = watch::channel(None);

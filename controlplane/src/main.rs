@@ -26,6 +26,10 @@ struct Args {
     /// For one question of a probe.
     #[arg(long, env = "LLMB_PROBE_TIMEOUT", default_value = "2s", value_parser = duration)]
     probe_timeout: Duration,
+    /// A data plane that is silent for so long counts as dead; at least 20s. The price: all data planes stop, and cut what
+    /// runs, when the control plane is gone for so long.
+    #[arg(long, env = "LLMB_RECLAIM_SILENT_AFTER", value_parser = duration)]
+    reclaim_silent_after: Option<Duration>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -85,6 +89,7 @@ async fn run(args: Args) -> Result<(), String> {
         state_dir: args.state_dir.unwrap_or(defaults.state_dir),
         probe_interval: args.probe_interval,
         probe_timeout: args.probe_timeout,
+        reclaim_silent_after: args.reclaim_silent_after,
     };
     let running = app::start(settings).await.map_err(|error| error.to_string())?;
     tokio::select! {

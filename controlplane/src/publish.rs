@@ -1,6 +1,7 @@
 //! The current snapshot and those who follow it. Only differences are sent, and nobody is waited for: each follower has a
 //! place in what was published, and takes the next of it when its stream has room.
 
+mod contact;
 pub mod enrol;
 pub mod follow;
 pub mod load;
@@ -46,6 +47,8 @@ struct Follower {
     loads_at: u64,
     /// It is decided who leads: it may be told.
     greeted: bool,
+    /// What it asks to be told again.
+    beat: Option<v1::Beat>,
     /// Ends its stream and the task that listens to it.
     _listening: DropGuard,
 }
@@ -66,6 +69,8 @@ enum Next {
 
 struct State {
     seq: u64,
+    /// Every snapshot from this one on names two or more data planes; `None`: the newest does not.
+    together: Option<u64>,
     shown: Option<Shown>,
     /// The whole snapshot of `seq`, once somebody wanted it.
     whole: Option<Arc<v1::Snapshot>>,
@@ -83,6 +88,8 @@ struct State {
 pub struct Publisher {
     identity: Identity,
     started: Instant,
+    /// Silence of a data plane for so long counts as its death; zero: it never does.
+    silence: Duration,
     state: Mutex<State>,
     /// Wakes the streams of followers.
     news: watch::Sender<()>,
@@ -108,8 +115,10 @@ impl Publisher {
         Publisher {
             identity,
             started: Instant::now(),
+            silence: Duration::ZERO,
             state: Mutex::new(State {
                 seq: 0,
+                together: None,
                 shown: None,
                 whole: None,
                 log: Log::default(),
@@ -123,6 +132,16 @@ impl Publisher {
             }),
             news: watch::Sender::new(()),
         }
+    }
+
+    /// Silence of a data plane for so long counts as its death from now on.
+    #[must_use]
+    pub fn reclaiming(self, silence: Option<Duration>) -> Self {
+        Publisher { silence: silence.unwrap_or_default(), ..self }
+    }
+
+    fn silence_ms(&self) -> u64 {
+        u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -182,6 +201,7 @@ impl Publisher {
             None => Published::Whole,
         };
         state.seq += 1;
+        state.together = if next.planes.len() > 1 { state.together.or(Some(state.seq)) } else { None };
         (state.shown, state.whole) = (Some(next), None);
         self.news.send_replace(());
         did
@@ -201,20 +221,24 @@ impl Publisher {
             let mut state = self.state();
             let State { seq, shown, whole, log, loads, loads_seq, followers, fleet, .. } = &mut *state;
             let follower = followers.get_mut(&stream)?;
+            if let Some(beat) = follower.beat.take() {
+                return Some(Some(FollowDown { message: Some(Message::Beat(beat)) }));
+            }
             let Some(shown) = shown.as_ref().filter(|_| follower.greeted && follower.refused != *seq) else {
                 return Some(None);
             };
-            let leads = fleet.leads(&follower.plane);
+            let works = fleet.registry().works(&follower.plane);
             let delta = log.after(follower.at).filter(|_| follower.at > 0);
             match delta {
                 Some((to, delta)) => {
                     follower.at = to;
-                    Next::Delta(Arc::clone(delta), leads)
+                    Next::Delta(Arc::clone(delta), works)
                 }
                 None if follower.at < *seq => {
                     (follower.at, follower.whole_at) = (*seq, *seq);
-                    let render = || Arc::new(render::snapshot(&self.identity, *seq, shown));
-                    Next::Whole(Arc::clone(whole.get_or_insert_with(render)), leads)
+                    let render =
+                        || Arc::new(render::snapshot(&self.identity, *seq, shown, self.silence_ms()));
+                    Next::Whole(Arc::clone(whole.get_or_insert_with(render)), works)
                 }
                 None if follower.loads_at < *loads_seq => {
                     follower.loads_at = *loads_seq;
@@ -251,8 +275,16 @@ impl Publisher {
         }
         let _listening = ended.clone().drop_guard();
         let loads_at = state.loads_seq;
-        let follower =
-            Follower { plane, at: 0, whole_at: 0, refused: 0, loads_at, greeted: false, _listening };
+        let follower = Follower {
+            plane,
+            at: 0,
+            whole_at: 0,
+            refused: 0,
+            loads_at,
+            greeted: false,
+            beat: None,
+            _listening,
+        };
         state.followers.insert(stream, follower);
         Ok(Joined { stream, ended })
     }

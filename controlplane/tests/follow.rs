@@ -108,11 +108,24 @@ async fn a_second_data_plane_is_a_spare_and_status_tells_all() {
     let mut two = Follower::join(running.addr, "two").await;
     let spare = two.snapshot().await;
     assert!(!spare.owner);
-    two.say(follow_up::Message::Ack(v1::Ack { version: spare.version.clone() })).await;
+    two.say(follow_up::Message::Ack(v1::Ack { version: spare.version.clone(), unkept: false })).await;
     one.say(follow_up::Message::Nack(v1::Nack { version: None, faults: vec!["odd".to_owned()] })).await;
-    let load =
-        v1::BackendLoad { name: "web".to_owned(), in_flight: 3, slots: 4, resting: "rests 2 s".to_owned() };
-    one.say(follow_up::Message::Load(v1::Load { queued: 7, backends: vec![load] })).await;
+    let load = v1::BackendLoad {
+        name: "web".to_owned(),
+        in_flight: 3,
+        slots: 4,
+        resting: "rests 2 s".to_owned(),
+        permits: 3,
+        parked: 1,
+    };
+    one.say(follow_up::Message::Load(v1::Load {
+        queued: 7,
+        backends: vec![load],
+        sharing: v1::load::Sharing::Led as i32,
+        term: 9,
+        forwarded: 2,
+    }))
+    .await;
     let mut client = manage(running.addr).await;
     let planes = within("status", async {
         loop {
@@ -164,7 +177,7 @@ async fn a_slow_follower_holds_up_nobody_and_ends_at_the_newest() {
             at = match slow.next().await {
                 follow_down::Message::Snapshot(whole) => whole,
                 follow_down::Message::Delta(delta) => proto::apply(&at, delta).unwrap(),
-                follow_down::Message::EngineLoads(_) => at,
+                follow_down::Message::EngineLoads(_) | follow_down::Message::Beat(_) => at,
             };
             messages += 1;
         }

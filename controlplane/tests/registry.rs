@@ -59,6 +59,7 @@ async fn a_row_outlives_the_control_plane_and_terms_grow() {
             peer: "10.0.0.1:9".to_owned(),
             dead_through: incarnation - 1,
             draining: false,
+            permits: false,
         };
         assert_eq!((snapshot.lead.unwrap().peer, snapshot.planes), (row.peer.clone(), vec![row]));
         running.stop().await;
@@ -109,7 +110,10 @@ async fn a_lead_that_takes_leave_or_is_fenced_is_followed_by_another_at_once() {
     let spare = two.snapshot().await;
     assert!(first.owner && !spare.owner);
     assert_eq!(led(&first), led(&spare));
-    one.say(follow_up::Message::Bye(v1::Bye {})).await;
+    let both = one.follow_with(first.clone(), "the other", |snapshot| snapshot.planes.len() == 2).await;
+    one.acknowledge(&both).await;
+    plane(running.addr, "one", "to know the other", |plane| !plane.alone).await;
+    one.say(follow_up::Message::Bye(v1::Bye::default())).await;
     let leads = two.follow_with(spare, "to lead", |snapshot| snapshot.owner).await;
     assert_eq!(leads.planes[0].dead_through, 1, "its end was durable before another could lead");
     assert!(led(&leads).2 > led(&first).2);
@@ -132,13 +136,12 @@ async fn what_others_say_of_a_data_plane_counts_unless_it_follows() {
     let running = start(dir.path()).await;
     let mut one = Follower::join(running.addr, "one").await;
     one.snapshot().await;
-    let two = Follower::join(running.addr, "two").await;
-    let dead = |plane_id: &str| {
-        let reason = "its address refused the connection".to_owned();
-        follow_up::Message::Dead(v1::Dead { plane_id: plane_id.to_owned(), incarnation: 1, reason })
-    };
+    let mut two = Follower::join(running.addr, "two").await;
+    let known = two.snapshot_with("both", |snapshot| snapshot.planes.len() == 2).await;
+    two.acknowledge(&known).await;
+    plane(running.addr, "two", "to know the other", |plane| !plane.alone).await;
     one.say(dead("two")).await;
-    one.say(follow_up::Message::Load(v1::Load { queued: 5, backends: Vec::new() })).await;
+    one.say(follow_up::Message::Load(v1::Load { queued: 5, ..v1::Load::default() })).await;
     plane(running.addr, "one", "the load", |plane| plane.load.is_some()).await;
     let shown = plane(running.addr, "two", "the row", |_| true).await;
     assert!(shown.connected && !shown.dead);
@@ -146,6 +149,95 @@ async fn what_others_say_of_a_data_plane_counts_unless_it_follows() {
     plane(running.addr, "two", "its end", |plane| !plane.connected).await;
     one.say(dead("two")).await;
     plane(running.addr, "two", "its death", |plane| plane.dead).await;
+    running.stop().await;
+}
+
+fn dead(plane_id: &str) -> follow_up::Message {
+    let reason = "its address refused the connection".to_owned();
+    follow_up::Message::Dead(v1::Dead { plane_id: plane_id.to_owned(), incarnation: 1, reason })
+}
+
+/// One that shares permits.
+async fn shares(addr: SocketAddr, plane: &str) -> Follower {
+    let (peer, permits) = (format!("{plane}:9"), true);
+    Follower::try_join(addr, v1::Hello { peer, permits, ..Follower::hello(plane, 1) }).await.expect("it may")
+}
+
+#[tokio::test]
+async fn one_that_was_alone_is_dead_by_its_next_start_or_an_operator_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let addr = running.addr;
+    let mut one = shares(addr, "one").await;
+    let first = one.snapshot().await;
+    one.acknowledge(&first).await;
+    plane(addr, "one", "its acknowledgement", |plane| plane.acked.is_some() && plane.alone).await;
+    drop(one);
+    plane(addr, "one", "its end", |plane| !plane.connected).await;
+    let mut two = shares(addr, "two").await;
+    let second = two.snapshot().await;
+    two.say(dead("one")).await;
+    two.acknowledge(&second).await;
+    plane(addr, "two", "to know the other", |plane| !plane.alone).await;
+    assert!(!plane(addr, "one", "the row", |_| true).await.dead, "it may go on by itself");
+
+    let mut one = shares(addr, "one").await;
+    let both = one.snapshot().await;
+    one.say(follow_up::Message::Ack(v1::Ack { version: both.version.clone(), unkept: true })).await;
+    let shown = plane(addr, "one", "its acknowledgement", |plane| plane.acked == both.version).await;
+    assert!(shown.alone, "its disk has an earlier one");
+    one.acknowledge(&both).await;
+    plane(addr, "one", "to know the other", |plane| !plane.alone).await;
+    drop(one);
+    plane(addr, "one", "its end", |plane| !plane.connected).await;
+    two.say(dead("one")).await;
+    plane(addr, "one", "its death", |plane| plane.dead).await;
+    plane(addr, "two", "to lead", |plane| plane.lead).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_dies_is_believed_dead_though_its_stream_ends_a_moment_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let addr = running.addr;
+    let mut one = shares(addr, "one").await;
+    let first = one.snapshot().await;
+    let two = shares(addr, "two").await;
+    let both = one.follow_with(first, "the other", |snapshot| snapshot.planes.len() == 2).await;
+    one.acknowledge(&both).await;
+    plane(addr, "one", "to know the other", |plane| !plane.alone).await;
+    two.say(dead("one")).await;
+    two.say(follow_up::Message::Load(v1::Load { queued: 5, ..v1::Load::default() })).await;
+    plane(addr, "two", "the load", |plane| plane.load.is_some()).await;
+    drop(one);
+    plane(addr, "one", "its death", |plane| plane.dead).await;
+    plane(addr, "two", "to lead", |plane| plane.lead && plane.serving).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_shares_permits_works_beside_the_lead_and_hears_that_it_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let mut one = shares(running.addr, "one").await;
+    let first = one.snapshot().await;
+    let mut two = shares(running.addr, "two").await;
+    let second = two.snapshot().await;
+    assert!(first.owner && second.owner && second.planes.iter().all(|row| row.permits));
+    assert_eq!(led(&second).0, "one");
+    let mut spare = Follower::join(running.addr, "spare").await;
+    assert!(!spare.snapshot().await.owner, "it shares nothing");
+    let mut client = manage(running.addr).await;
+    client.drain_data_plane(v1::DrainDataPlaneRequest { id: "one".to_owned() }).await.unwrap();
+    let after = two.follow_with(second, "to lead", |snapshot| led(snapshot).0 == "two").await;
+    assert!(after.owner && led(&after).2 > led(&first).2);
+    one.follow_with(first, "the other to lead", |snapshot| led(snapshot).0 == "two" && snapshot.owner).await;
+    one.say(follow_up::Message::Beat(v1::Beat { number: 7 })).await;
+    within("the answer", async {
+        while one.next().await != proto::v1::follow_down::Message::Beat(v1::Beat { number: 7 }) {}
+    })
+    .await;
     running.stop().await;
 }
 
@@ -188,7 +280,7 @@ async fn a_refused_delta_is_followed_by_the_whole_and_stays_to_be_seen() {
     })
     .await;
     assert_eq!(whole.backends.len(), 1);
-    one.say(follow_up::Message::Ack(v1::Ack { version: whole.version })).await;
+    one.say(follow_up::Message::Ack(v1::Ack { version: whole.version, unkept: false })).await;
     let shown = plane(running.addr, "one", "the ack", |plane| plane.acked.is_some()).await;
     assert!(shown.faults.iter().any(|fault| fault.contains("it does not fit")), "{:?}", shown.faults);
     running.stop().await;

@@ -39,6 +39,7 @@ fn row(said: &v1::Hello) -> v1::Registered {
         peer: said.peer.clone(),
         dead_through: said.incarnation - 1,
         draining: false,
+        permits: false,
     }
 }
 

@@ -120,7 +120,7 @@ async fn follow(addr: String, n: usize, seen: Arc<Seen>, told: watch::Sender<u64
         }
         let seq = has.version.as_ref().map_or(0, |version| version.seq);
         seen.came.lock().expect("whole").insert((seq, n), Instant::now());
-        let ack = v1::Ack { version: has.version.clone() };
+        let ack = v1::Ack { version: has.version.clone(), unkept: false };
         if up.send(FollowUp { message: Some(follow_up::Message::Ack(ack)) }).await.is_err() {
             return;
         }

@@ -1,6 +1,6 @@
 //! The state of the whole: control plane, backends, data planes.
 
-use proto::v1::{Backend, BackendLoad, DataPlane, StatusResponse, Version};
+use proto::v1::{Backend, BackendLoad, DataPlane, Load, StatusResponse, Version, load::Sharing};
 
 use super::{plain, slots, table};
 use crate::words;
@@ -67,31 +67,53 @@ pub fn planes(list: &[DataPlane], now_ms: u64) -> String {
             state(plane, now_ms),
             plane.serves.clone(),
             plane.load.as_ref().map_or(0, |load| load.queued).to_string(),
+            plane.load.as_ref().map_or_else(String::new, permits),
             version(plane.acked.as_ref()),
             plane.lag.to_string(),
             ago(plane.seen_at_ms, now_ms),
             plane.faults.join("; "),
         ]
     };
-    let headings = ["DATA PLANE", "STATE", "SERVES", "QUEUED", "SNAPSHOT", "LAG", "SEEN", "FAULTS"];
+    let headings =
+        ["DATA PLANE", "STATE", "SERVES", "QUEUED", "PERMITS", "SNAPSHOT", "LAG", "SEEN", "FAULTS"];
     table(&headings, list.iter().map(row).collect())
 }
 
 /// How a data plane stands, in words.
 pub fn state(plane: &DataPlane, now_ms: u64) -> String {
+    let leaderless = plane.load.as_ref().is_some_and(|load| load.sharing() == Sharing::Leaderless);
     let mut words = vec![match (plane.connected, plane.lead) {
         (true, true) => "serving, lead".to_owned(),
-        (true, false) => "spare, serves nothing".to_owned(),
+        (true, false) if !plane.serving => "spare, serves nothing".to_owned(),
+        (true, false) if leaderless => "serving, hears no lead".to_owned(),
+        (true, false) => "serving".to_owned(),
         (false, true) => format!("lead, gone for {}", ago(plane.seen_at_ms, now_ms)),
         (false, false) => format!("gone for {}", ago(plane.seen_at_ms, now_ms)),
     }];
     let also = [
         (plane.draining, "drains"),
         (plane.dead, "dead"),
+        (!plane.connected && !plane.dead && plane.alone, "was the only one: start it again, or fence it"),
         (plane.connected && !plane.registered, "not registered yet"),
     ];
     words.extend(also.iter().filter(|(is, _)| *is).map(|(_, word)| (*word).to_owned()));
     words.join(", ")
+}
+
+/// The slots that it owns; empty: it is alone, or does not share.
+fn permits(load: &Load) -> String {
+    let (all, parked) = load.backends.iter().fold((0_u32, 0_u32), |(all, parked), backend| {
+        (all.saturating_add(backend.permits), parked.saturating_add(backend.parked))
+    });
+    match load.sharing() {
+        Sharing::Unspecified | Sharing::Alone => String::new(),
+        Sharing::Leads | Sharing::Led | Sharing::Leaderless => held(all, parked),
+    }
+}
+
+/// Owned slots in words.
+pub fn held(all: u32, parked: u32) -> String {
+    format!("{} busy, {parked} parked", all.saturating_sub(parked))
 }
 
 /// A version in short: the first 8 digits of the lineage, epoch and sequence number.

@@ -2,10 +2,10 @@
 
 use proto::v1::{
     AppliedResource, BackendLoad, Class, DataPlane, Deadlines, Dialect, Health, Kind, Load, Policy,
-    StatusResponse, Version, applied_resource::Outcome,
+    StatusResponse, Version, applied_resource::Outcome, load::Sharing,
 };
 
-use super::{change, status::status, *};
+use super::{change, plane, status::status, *};
 
 fn ollama() -> Backend {
     let model = |name: &str, resident: bool, context_length: u32, capability: &str| Model {
@@ -157,22 +157,59 @@ latest  /^(.*)-latest$/  $1                                  round-robin  batch 
     assert_eq!(routes(&[fast(), canary, pattern]), expect);
 }
 
-#[test]
-fn the_state_of_all() {
+fn serving() -> DataPlane {
     let version = Version { lineage: "0123456789abcdef".to_owned(), epoch: 2, seq: 14 };
     let resting = "rests 4 s after failed connections".to_owned();
-    let busy = BackendLoad { name: "ollama".to_owned(), in_flight: 1, slots: 1, resting };
-    let load = Load { queued: 3, backends: vec![busy] };
-    let serving = DataPlane {
+    let busy =
+        BackendLoad { name: "ollama".to_owned(), in_flight: 1, slots: 1, resting, permits: 4, parked: 1 };
+    let load =
+        Load { queued: 3, backends: vec![busy], sharing: Sharing::Leads as i32, term: 5, forwarded: 2 };
+    DataPlane {
         id: "plane-1".to_owned(),
         lead: true,
         registered: true,
         seen_at_ms: 60_000,
         connected: true,
-        acked: Some(version.clone()),
+        acked: Some(version),
         load: Some(load),
         serves: "127.0.0.1:8800".to_owned(),
+        serving: true,
+        term: 5,
+        nacks: 2,
         ..DataPlane::default()
+    }
+}
+
+#[test]
+fn all_of_one_data_plane() {
+    let details = "\
+data plane plane-1
+  state: serving, lead
+  incarnation: 0
+  software: -
+  serves: 127.0.0.1:8800
+  admin: -
+  peer: -
+  snapshot: 01234567/2.14, 0 behind the newest
+  shares: leads, by term 5
+  queued: 3
+  forwarded: 2
+  last contact: 1 s ago
+  registered: 61 s ago
+  permits: ollama: 3 busy, 1 parked
+  refused: 2 snapshots and deltas since it follows
+";
+    assert_eq!(plane::details(&serving(), 61_000), details);
+}
+
+#[test]
+fn the_state_of_all() {
+    let (serving, version) = (serving(), serving().acked);
+    let led = DataPlane {
+        id: "plane-2".to_owned(),
+        load: Some(Load { sharing: Sharing::Leaderless as i32, ..Load::default() }),
+        lead: false,
+        ..serving.clone()
     };
     let gone = DataPlane {
         id: "plane-0".to_owned(),
@@ -181,12 +218,13 @@ fn the_state_of_all() {
         lag: 14,
         ..DataPlane::default()
     };
+    let sole = DataPlane { id: "plane-3".to_owned(), dead: false, alone: true, ..gone.clone() };
     let response = StatusResponse {
         software_version: "0.1.0".to_owned(),
-        version: Some(version),
+        version,
         revision: 7,
         backends: vec![lab(), ollama()],
-        data_planes: vec![gone, serving],
+        data_planes: vec![gone, serving, led, sole],
         plan_faults: vec!["route fast: no target".to_owned()],
         term: 5,
     };
@@ -198,9 +236,11 @@ BACKEND  KIND    STATE      IN FLIGHT  SLOTS        MODELS  REASON
 lab      vllm    unhealthy  0          4            1       probes: connection refused
 ollama   ollama  healthy    1          1 (assumed)  2       data plane: rests 4 s after failed connections
 
-DATA PLANE  STATE                SERVES          QUEUED  SNAPSHOT       LAG  SEEN  FAULTS
-plane-0     gone for 60 s, dead                  0       none           14   60 s
-plane-1     serving, lead        127.0.0.1:8800  3       01234567/2.14  0    1 s
+DATA PLANE  STATE                                                         SERVES          QUEUED  PERMITS           SNAPSHOT       LAG  SEEN  FAULTS
+plane-0     gone for 60 s, dead                                                           0                         none           14   60 s
+plane-1     serving, lead                                                 127.0.0.1:8800  3       3 busy, 1 parked  01234567/2.14  0    1 s
+plane-2     serving, hears no lead                                        127.0.0.1:8800  0       0 busy, 0 parked  01234567/2.14  0    1 s
+plane-3     gone for 60 s, was the only one: start it again, or fence it                  0                         none           14   60 s
 ";
     assert_eq!(status(&response, 61_000), expect);
 }

@@ -5,7 +5,7 @@ use tonic::Status;
 
 use super::{Api, refusal::unmade};
 use crate::{
-    fleet::{BackendLoad, Denial, Entry, Fleet, Load, Version},
+    fleet::{BackendLoad, Denial, Entry, Fleet, Load, Proof, Sharing, Version},
     store::StoreFault,
 };
 
@@ -50,7 +50,8 @@ impl Api {
             return Err(unmade(StoreFault::Denied(Denial::Other { plane: id, incarnation, latest })));
         }
         tracing::warn!(plane = id, incarnation = there.incarnation, "an operator says that it is dead");
-        self.entered(&id, Entry::Dead { plane: id.clone(), incarnation: there.incarnation }).await
+        let (plane, incarnation) = (id.clone(), there.incarnation);
+        self.entered(&id, Entry::Dead { plane, incarnation, proof: Proof::Fence }).await
     }
 }
 
@@ -95,6 +96,10 @@ fn data_plane(fleet: &Fleet, id: &str, newest: &Version) -> v1::DataPlane {
         draining: row.draining,
         dead: registered && row.dead(),
         lag: lag(newest, seen.acked.as_ref()),
+        term: fleet.registry().lead.as_ref().filter(|lead| lead.plane == id).map_or(0, |lead| lead.term),
+        serving: fleet.registry().works(id),
+        alone: registered && row.alone,
+        nacks: seen.nacks,
     }
 }
 
@@ -104,8 +109,23 @@ fn load(load: &Load) -> v1::Load {
         in_flight: backend.in_flight,
         slots: backend.slots,
         resting: backend.resting.clone(),
+        permits: backend.permits,
+        parked: backend.parked,
     };
-    v1::Load { queued: load.queued, backends: load.backends.iter().map(one).collect() }
+    let sharing = match load.sharing {
+        None => v1::load::Sharing::Unspecified,
+        Some(Sharing::Alone) => v1::load::Sharing::Alone,
+        Some(Sharing::Leads) => v1::load::Sharing::Leads,
+        Some(Sharing::Led) => v1::load::Sharing::Led,
+        Some(Sharing::Leaderless) => v1::load::Sharing::Leaderless,
+    };
+    v1::Load {
+        queued: load.queued,
+        backends: load.backends.iter().map(one).collect(),
+        sharing: sharing as i32,
+        term: load.term,
+        forwarded: load.forwarded,
+    }
 }
 
 #[cfg(test)]

@@ -37,9 +37,10 @@ pub fn unmade(fault: StoreFault) -> Status {
                 Denial::Missing(_) => Code::NotFound,
                 Denial::Other { .. } | Denial::Stale { .. } => Code::Aborted,
                 Denial::Full => Code::ResourceExhausted,
-                Denial::Dead { .. } | Denial::Twice { .. } | Denial::Unlocked { .. } => {
-                    Code::FailedPrecondition
-                }
+                Denial::Dead { .. }
+                | Denial::Twice { .. }
+                | Denial::Unlocked { .. }
+                | Denial::Alone { .. } => Code::FailedPrecondition,
             };
             Status::new(code, bounded(denial.to_string()))
         }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::Denial;
+
 /// Rows at most. While there is no room, and none that may be forgotten, a new data plane is turned away.
 pub const PLANES_MAX: usize = 256;
 /// A data plane that is proven dead is forgotten when it was not heard of for so long.
@@ -36,6 +38,21 @@ pub struct Row {
     pub first_seen_ms: u64,
     /// Milliseconds since the Unix epoch; up to a minute late.
     pub seen_ms: u64,
+    /// It shares slots by permits, and others reach it.
+    #[serde(default)]
+    pub permits: bool,
+    /// It may go on by itself when it starts again and finds no control plane: no snapshot that it has acknowledged since
+    /// names another.
+    #[serde(default = "unknown")]
+    pub alone: bool,
+    /// Milliseconds of silence that it has acknowledged to count as its death; 0: none do.
+    #[serde(default)]
+    pub silence_ms: u64,
+}
+
+/// Of a row that was written before this was asked, the worse is taken.
+fn unknown() -> bool {
+    true
 }
 
 impl Row {
@@ -98,6 +115,19 @@ pub enum Entry {
         plane: String,
         /// The incarnation.
         incarnation: u64,
+        /// How that is known.
+        proof: Proof,
+    },
+    /// It has snapshots on its disk that were published here.
+    Acked {
+        /// Which.
+        plane: String,
+        /// Of it.
+        incarnation: u64,
+        /// All that were published since name another.
+        together: bool,
+        /// The silence that counts as death by them, milliseconds; 0: none does.
+        silence_ms: u64,
     },
     /// Takes new work or not.
     Drain(String, bool),
@@ -117,65 +147,17 @@ pub enum Entry {
     },
 }
 
-/// Why a change of the registry is not made. Each is a sentence for the operator.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Denial {
-    /// No such row.
-    #[error("data plane {0:?} does not exist")]
-    Missing(String),
-    /// The latest incarnation is another.
-    #[error("data plane {plane} is at incarnation {latest}, not {incarnation}")]
-    Other {
-        /// Of which.
-        plane: String,
-        /// The one that was meant.
-        incarnation: u64,
-        /// The latest.
-        latest: u64,
-    },
-    /// It is proven dead.
-    #[error("incarnation {incarnation} of data plane {plane} was declared dead: start it again")]
-    Dead {
-        /// Of which.
-        plane: String,
-        /// The one that was meant.
-        incarnation: u64,
-    },
-    /// Two processes say that they are the same incarnation.
-    #[error(
-        "another process is incarnation {incarnation} of data plane {plane}: its state directory was copied; give each \
-         one of its own"
-    )]
-    Twice {
-        /// Of which.
-        plane: String,
-        /// Which one.
-        incarnation: u64,
-    },
-    /// It cannot prove that the earlier incarnation is dead.
-    #[error(
-        "data plane {plane} holds no lock of its state directory: incarnation {earlier} is not proven dead"
-    )]
-    Unlocked {
-        /// Of which.
-        plane: String,
-        /// The one before.
-        earlier: u64,
-    },
-    /// No room.
-    #[error(
-        "{PLANES_MAX} data planes are registered: those that are gone for good are forgotten a day after \
-         `llmctl dataplane fence`"
-    )]
-    Full,
-    /// Another appointment came first.
-    #[error("the term is {current}, not {after}")]
-    Stale {
-        /// The term that was expected.
-        after: u64,
-        /// The term now.
-        current: u64,
-    },
+/// How it is known that a process is no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// An operator gave his word.
+    Fence,
+    /// It took leave itself, and does not go on by itself when it starts again.
+    Word,
+    /// Its own address refused a connection.
+    Refused,
+    /// It was silent for as long as it knew to count as its death.
+    Silence,
 }
 
 /// All data planes and the lead. What is made here is seen by data planes only once it is durable.
@@ -235,14 +217,28 @@ impl Registry {
                     self.term = self.term.max(hello.term.min(TERM_MAX));
                 }
             }
-            Entry::Dead { plane, incarnation } => self.change(plane, |row| {
+            Entry::Dead { plane, incarnation, proof } => self.change(plane, |row| {
                 if *incarnation > row.incarnation {
                     let (plane, incarnation) = (plane.clone(), *incarnation);
                     return Err(Denial::Other { plane, incarnation, latest: row.incarnation });
                 }
+                let enough = matches!(proof, Proof::Fence | Proof::Word);
+                if row.alone && !enough && row.dead_through < *incarnation {
+                    return Err(Denial::Alone { plane: plane.clone() });
+                }
                 row.dead_through = row.dead_through.max(*incarnation);
                 Ok(())
             })?,
+            Entry::Acked { plane, incarnation, together, silence_ms } => {
+                let together = *together && self.rows.len() > 1;
+                self.change(plane, |row| {
+                    if row.incarnation == *incarnation {
+                        row.alone &= !together;
+                        row.silence_ms = *silence_ms;
+                    }
+                    Ok(())
+                })?;
+            }
             Entry::Drain(plane, draining) => self.change(plane, |row| {
                 row.draining = *draining;
                 Ok(())
@@ -271,7 +267,33 @@ impl Registry {
                 self.lead = Some(Lead { plane, incarnation, term: self.term });
             }
         }
+        self.sole();
         Ok(*self != before)
+    }
+
+    /// Those that are not proven dead.
+    pub fn living(&self) -> impl Iterator<Item = (&String, &Arc<Row>)> {
+        self.rows.iter().filter(|(_, row)| !row.dead())
+    }
+
+    /// The next snapshot may name one alone: that must be durable before anybody sees it.
+    fn sole(&mut self) {
+        let mut rows = self.rows.values_mut();
+        if let (Some(row), None) = (rows.next(), rows.next())
+            && !row.alone
+        {
+            Arc::make_mut(row).alone = true;
+        }
+    }
+
+    /// Whether a data plane may start requests: it leads, or shares permits with a lead that does so too.
+    #[must_use]
+    pub fn works(&self, plane: &str) -> bool {
+        let Some(lead) = &self.lead else { return false };
+        let shares = |id: &str| self.rows.get(id).filter(|row| row.permits);
+        // One whose lead is dead works on, with what it has.
+        let led = shares(&lead.plane).is_some() && shares(plane).is_some_and(|row| !row.dead());
+        lead.plane == plane || led
     }
 
     fn change(
@@ -306,6 +328,9 @@ fn row(hello: &Hello, was: &Row, now_ms: u64) -> Row {
         draining: was.draining,
         first_seen_ms: if was.first_seen_ms == 0 { now_ms } else { was.first_seen_ms },
         seen_ms: now_ms,
+        permits: hello.permits && !hello.peer.is_empty(),
+        alone: was.incarnation == 0 || was.alone,
+        silence_ms: was.silence_ms,
     }
 }
 

@@ -9,13 +9,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Publisher;
 use crate::{
-    fleet::{Denial, Entry, Hello},
+    fleet::{Denial, Entry, Hello, Proof},
     probe::watch::unix_ms,
     store::{Store, StoreFault},
 };
 
 /// Between two looks at who leads, and at who could not be registered.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// One that another says is dead, but follows, is looked at so often, so many times.
+const CLAIM_EVERY: Duration = Duration::from_millis(50);
+const CLAIM_LOOKS: u32 = 40;
 /// When data planes were heard of is kept once in so many looks.
 const SEEN_EVERY: u32 = 60;
 
@@ -67,18 +70,60 @@ impl Enrol {
     }
 
     /// An incarnation is proven dead, by `how`. Nothing is done for one that follows.
-    pub async fn dead(&self, plane: &str, incarnation: u64, how: &str) {
-        let follows =
-            |plane: &crate::fleet::Plane| plane.stream.is_some() && plane.hello.incarnation <= incarnation;
-        if self.publisher.with_fleet(|fleet| fleet.plane(plane).is_some_and(follows)) {
+    pub async fn dead(&self, plane: &str, incarnation: u64, proof: Proof, how: &str) {
+        if self.follows(plane, incarnation) {
             tracing::warn!(plane, incarnation, how, "is said to be dead, but follows");
             return;
         }
-        match self.enter(Entry::Dead { plane: plane.to_owned(), incarnation }).await {
+        match self.enter(Entry::Dead { plane: plane.to_owned(), incarnation, proof }).await {
             Ok(()) => tracing::info!(plane, incarnation, how, "is dead"),
-            Err(fault) => tracing::warn!(%fault, plane, incarnation, how, "cannot be noted as dead"),
+            Err(fault) => tracing::warn!(%fault, plane, incarnation, how, "is not taken for dead"),
         }
         self.appoint().await;
+    }
+
+    fn follows(&self, plane: &str, incarnation: u64) -> bool {
+        let follows =
+            |plane: &crate::fleet::Plane| plane.stream.is_some() && plane.hello.incarnation <= incarnation;
+        self.publisher.with_fleet(|fleet| fleet.plane(plane).is_some_and(follows))
+    }
+
+    /// A data plane says that another refused its connection. What died breaks all its connections at about the same time:
+    /// the end of its stream here is waited for a little.
+    pub async fn refused(&self, plane: &str, incarnation: u64, how: &str) {
+        let mut tick = interval(CLAIM_EVERY);
+        for _ in 0..CLAIM_LOOKS {
+            if !self.follows(plane, incarnation) {
+                break;
+            }
+            tick.tick().await;
+        }
+        self.dead(plane, incarnation, Proof::Refused, how).await;
+    }
+
+    /// Makes durable what a data plane has acknowledged, as far as it matters who may go on by himself.
+    pub async fn acked(&self, plane: &str) {
+        if let Some(entry) = self.publisher.acked(plane)
+            && let Err(fault) = self.enter(entry).await
+        {
+            tracing::warn!(%fault, plane, "cannot note what it has acknowledged");
+        }
+    }
+
+    /// Who was silent for as long as it knew to count as its death is dead.
+    async fn reclaim(&self) {
+        for (plane, incarnation) in self.publisher.condemned() {
+            match self.enter(Entry::Dead { plane: plane.clone(), incarnation, proof: Proof::Silence }).await {
+                Ok(()) => tracing::warn!(plane, incarnation, "was silent for too long and counts as dead"),
+                Err(StoreFault::Denied(denial)) => {
+                    tracing::warn!(%denial, plane, incarnation, "is silent");
+                    self.publisher.spare(&plane);
+                }
+                Err(fault) => {
+                    tracing::warn!(%fault, plane, incarnation, "is silent, which cannot be noted");
+                }
+            }
+        }
     }
 
     /// Appoints who should lead, where it is not who does. Does nothing while the store takes no writes.
@@ -111,6 +156,12 @@ impl Enrol {
                     self.publisher.expel(&hello.plane);
                 }
             }
+            let known: Vec<String> =
+                self.publisher.with_fleet(|fleet| fleet.ids().map(str::to_owned).collect());
+            for plane in known {
+                self.acked(&plane).await;
+            }
+            self.reclaim().await;
             self.appoint().await;
             looks = (looks + 1) % SEEN_EVERY;
             if looks == 0 {

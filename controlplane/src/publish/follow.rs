@@ -8,13 +8,16 @@ use std::{
 
 use futures_util::stream::unfold;
 use proto::v1::{self, FollowDown, FollowUp, follow_server::Follow, follow_up::Message};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Joined, Publisher, State, enrol::Enrol};
 use crate::{
-    fleet::{BackendLoad, FAULTS_MAX, Hello, LOADS_MAX, Load, Plane, Version},
+    fleet::{BackendLoad, FAULTS_MAX, Hello, LOADS_MAX, Load, Plane, Proof, Sharing, Version},
     model::name::NAME_CHARS_MAX,
     probe::watch::unix_ms,
 };
@@ -23,6 +26,8 @@ use crate::{
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Texts of a data plane have at most this many characters.
 const TEXT_CHARS_MAX: usize = 400;
+/// What one data plane says of others that are dead is looked into for so many at a time.
+const CLAIMS_MAX: usize = 16;
 /// From one that begins to follow to the next: 250 a second, so that a fleet that comes back at once is met evenly.
 const JOIN_EVERY: Duration = Duration::from_millis(4);
 /// One that would have to wait longer comes again later.
@@ -69,8 +74,9 @@ impl Follow for FollowService {
         self.enrol.appoint().await;
         self.publisher.greet(stream);
         let (publisher, enrol) = (Arc::clone(&self.publisher), self.enrol.clone());
+        let claims = Arc::new(Semaphore::new(CLAIMS_MAX));
         tokio::spawn(async move {
-            let mut said_bye = false;
+            let mut last_word = None;
             loop {
                 let message = tokio::select! {
                     () = ended.cancelled() => break,
@@ -78,24 +84,37 @@ impl Follow for FollowService {
                 };
                 let Some(Ok(FollowUp { message: Some(message) })) = message else { break };
                 match message {
-                    Message::Bye(_) => {
-                        said_bye = true;
+                    Message::Bye(bye) => {
+                        last_word = Some(bye);
                         break;
                     }
                     Message::Dead(dead) => {
-                        enrol.dead(&cut(&dead.plane_id), dead.incarnation, &cut(&dead.reason)).await
+                        // One too many comes to nothing: it is said again when the next connection is refused.
+                        if let Ok(claim) = Arc::clone(&claims).try_acquire_owned() {
+                            let enrol = enrol.clone();
+                            tokio::spawn(async move {
+                                enrol
+                                    .refused(&cut(&dead.plane_id), dead.incarnation, &cut(&dead.reason))
+                                    .await;
+                                drop(claim);
+                            });
+                        }
                     }
                     message => {
+                        let ack = matches!(message, Message::Ack(_));
                         if !note(&publisher, &id, stream, message) {
                             break;
+                        }
+                        if ack {
+                            enrol.acked(&id).await;
                         }
                     }
                 }
             }
             publisher.leave(&id, stream);
             tracing::info!(plane = id, stream, "a data plane is gone");
-            if said_bye {
-                enrol.dead(&id, incarnation, "its own word").await;
+            if last_word.is_some_and(|bye| !bye.alone) {
+                enrol.dead(&id, incarnation, Proof::Word, "its own word").await;
             }
         });
         Ok(Response::new(down(Arc::clone(&self.publisher), joined)))
@@ -196,6 +215,9 @@ fn note(publisher: &Publisher, id: &str, stream: u64, message: Message) -> bool 
     match message {
         Message::Ack(ack) => {
             plane.acked = ack.version.map(version);
+            if !ack.unkept {
+                plane.kept.clone_from(&plane.acked);
+            }
             plane.faults.clear();
         }
         Message::Nack(nack) => {
@@ -203,15 +225,9 @@ fn note(publisher: &Publisher, id: &str, stream: u64, message: Message) -> bool 
             mend(publisher, &mut state, id, stream, &nack);
         }
         Message::Load(load) => {
-            let one = |backend: &v1::BackendLoad| BackendLoad {
-                name: cut(&backend.name),
-                in_flight: backend.in_flight,
-                slots: backend.slots,
-                resting: cut(&backend.resting),
-            };
-            let backends = load.backends.iter().take(LOADS_MAX).map(one).collect();
-            plane.load = Some(Load { queued: load.queued, backends });
+            plane.load = Some(loaded(&load));
         }
+        Message::Beat(beat) => publisher.beat(&mut state, stream, beat),
         Message::LeadSeen(seen) => {
             let before = plane.lead_seen.filter(|(term, _)| *term == seen.term).and_then(|(_, since)| since);
             plane.lead_seen = Some((seen.term, seen.silent.then(|| before.unwrap_or(now))));
@@ -221,7 +237,32 @@ fn note(publisher: &Publisher, id: &str, stream: u64, message: Message) -> bool 
     true
 }
 
+fn loaded(load: &v1::Load) -> Load {
+    let one = |backend: &v1::BackendLoad| BackendLoad {
+        name: cut(&backend.name),
+        in_flight: backend.in_flight,
+        slots: backend.slots,
+        resting: cut(&backend.resting),
+        permits: backend.permits,
+        parked: backend.parked,
+    };
+    Load {
+        queued: load.queued,
+        backends: load.backends.iter().take(LOADS_MAX).map(one).collect(),
+        sharing: match load.sharing() {
+            v1::load::Sharing::Unspecified => None,
+            v1::load::Sharing::Alone => Some(Sharing::Alone),
+            v1::load::Sharing::Leads => Some(Sharing::Leads),
+            v1::load::Sharing::Led => Some(Sharing::Led),
+            v1::load::Sharing::Leaderless => Some(Sharing::Leaderless),
+        },
+        term: load.term,
+        forwarded: load.forwarded,
+    }
+}
+
 fn refuse(plane: &mut Plane, id: &str, nack: &v1::Nack) {
+    plane.nacks = plane.nacks.saturating_add(1);
     plane.faults = nack.faults.iter().take(FAULTS_MAX).map(|fault| cut(fault)).collect();
     if plane.faults.is_empty() {
         plane.faults.push("it refused the snapshot without a reason".to_owned());

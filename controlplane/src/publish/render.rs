@@ -20,7 +20,7 @@ fn version(identity: &Identity, seq: u64) -> Option<v1::Version> {
 }
 
 /// A whole snapshot, as one sees it who does not lead.
-pub fn snapshot(identity: &Identity, seq: u64, shown: &Shown) -> v1::Snapshot {
+pub fn snapshot(identity: &Identity, seq: u64, shown: &Shown, silence_ms: u64) -> v1::Snapshot {
     let Shown { picture, lead, planes } = shown;
     v1::Snapshot {
         version: version(identity, seq),
@@ -32,6 +32,7 @@ pub fn snapshot(identity: &Identity, seq: u64, shown: &Shown) -> v1::Snapshot {
         scheduling: scheduling(picture),
         lead: lead.clone(),
         planes: planes.values().cloned().collect(),
+        reclaim_silent_after_ms: silence_ms,
     }
 }
 
@@ -50,7 +51,8 @@ pub fn delta(identity: &Identity, base: u64, was: &Shown, is: &Shown) -> Option<
     if was.picture.scheduling != is.picture.scheduling {
         delta.scheduling = scheduling(&is.picture);
     }
-    if was.lead != is.lead {
+    // Who may start anything is said with the lead alone.
+    if was.lead != is.lead || shares(was) != shares(is) {
         delta.lead.clone_from(&is.lead);
     }
     if was.planes != is.planes {
@@ -60,6 +62,12 @@ pub fn delta(identity: &Identity, base: u64, was: &Shown, is: &Shown) -> Option<
     let changed = changed + delta.routes.len() + delta.routes_gone.len();
     let all = is.picture.backends.len() + is.picture.routes.len();
     (changed <= CHANGED_MAX.max(all / 2)).then_some(delta)
+}
+
+/// Whether those who share permits work beside the lead.
+fn shares(shown: &Shown) -> bool {
+    let lead = shown.lead.as_ref().and_then(|lead| shown.planes.get(&lead.plane_id));
+    lead.is_some_and(|row| row.permits)
 }
 
 fn planes_changed(was: &Shown, is: &Shown, delta: &mut v1::Delta) {
@@ -142,6 +150,7 @@ pub fn planes(registry: &Registry) -> BTreeMap<String, v1::Registered> {
             peer: row.peer.clone(),
             dead_through: row.dead_through,
             draining: row.draining,
+            permits: row.permits,
         };
         (id.clone(), plane)
     };

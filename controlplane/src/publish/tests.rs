@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::{
-    fleet::{Entry, Hello, Registry},
+    fleet::{Entry, Hello, Proof, Registry},
     model::{BaseUrl, Deadlines, Health, Kind, Matcher, Name, Observed, Record, Route, Scheduling, Target},
     plan::Planned,
 };
@@ -209,7 +209,7 @@ fn the_registry_is_told_as_it_is_durable() {
     assert_eq!((registered.lead, registered.planes.len()), (None, 1));
     assert_eq!((was.owner, was.lead.expect("a lead").plane_id), (false, "two".to_owned()));
     assert_eq!((is.lead, two.delta().owner), (None, true));
-    enter(&publisher, &Entry::Dead { plane: "one".to_owned(), incarnation: 1 });
+    enter(&publisher, &Entry::Dead { plane: "one".to_owned(), incarnation: 1, proof: Proof::Fence });
     assert_eq!(one.delta().planes[0].dead_through, 1);
 }
 
@@ -290,7 +290,7 @@ fn make(publisher: &Publisher, picture: &mut Picture, (what, which, value): Step
             let entry = match value % 4 {
                 0 => Entry::Hello(Box::new(Hello { incarnation: u64::from(value), ..hello(&plane) }), 1),
                 1 => Entry::Drain(plane, value % 3 == 0),
-                2 => Entry::Dead { plane, incarnation: 1 },
+                2 => Entry::Dead { plane, incarnation: 1, proof: Proof::Fence },
                 _ => Entry::Appoint { after, plane, incarnation: 1, now_us: 0 },
             };
             // Some are denied: then nothing changes.
@@ -328,13 +328,13 @@ proptest! {
                         deltas += 1;
                         proto::apply(&has, delta).expect("it fits")
                     }
-                    Message::EngineLoads(_) => has,
+                    Message::EngineLoads(_) | Message::Beat(_) => has,
                 };
             }
             let state = publisher.state();
             let shown = state.shown.as_ref().expect("published");
             let owner = state.fleet.leads("p1");
-            let whole = v1::Snapshot { owner, ..render::snapshot(&publisher.identity, state.seq, shown) };
+            let whole = v1::Snapshot { owner, ..render::snapshot(&publisher.identity, state.seq, shown, 0) };
             prop_assert_eq!(&has, &whole);
             prop_assert_eq!(has.encode_to_vec(), whole.encode_to_vec());
         }

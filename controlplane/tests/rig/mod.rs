@@ -42,6 +42,7 @@ pub fn settings(dir: &Path) -> Settings {
         state_dir: dir.to_owned(),
         probe_interval: Duration::from_millis(50),
         probe_timeout: Duration::from_millis(1000),
+        reclaim_silent_after: None,
     }
 }
 
@@ -126,12 +127,16 @@ impl Follower {
                 has = match self.next().await {
                     follow_down::Message::Snapshot(whole) => whole,
                     follow_down::Message::Delta(delta) => proto::apply(&has, delta).expect("it fits"),
-                    follow_down::Message::EngineLoads(_) => has,
+                    follow_down::Message::EngineLoads(_) | follow_down::Message::Beat(_) => has,
                 };
             }
             has
         })
         .await
+    }
+
+    pub async fn acknowledge(&self, snapshot: &v1::Snapshot) {
+        self.say(follow_up::Message::Ack(v1::Ack { version: snapshot.version.clone(), unkept: false })).await;
     }
 
     pub async fn say(&self, message: follow_up::Message) {

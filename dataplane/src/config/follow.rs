@@ -123,11 +123,12 @@ impl Follower {
 
     /// Another may lead from now on: what it keeps must not say otherwise when it starts again and nobody tells it so. The
     /// only data plane that there is may go on by itself.
-    async fn resign(&mut self) {
-        let Some(current) = self.current.clone() else { return };
+    async fn resign(&mut self) -> v1::Bye {
+        let Some(current) = self.current.clone() else { return v1::Bye::default() };
         let others = current.planes.iter().any(|row| row.plane_id != self.hello.plane_id);
         let owner = current.owner && !others;
-        self.keeper.last(v1::Snapshot { owner, ..current }).await;
+        let kept = self.keeper.last(v1::Snapshot { owner, ..current }).await;
+        v1::Bye { alone: owner || !kept }
     }
 
     /// Others may have what it held: it starts nothing more.
@@ -167,11 +168,13 @@ impl Follower {
                 _ = credentials.tick() => self.reread(),
                 () = until(self.doubt_at()) => self.doubt(),
                 () = over.cancelled() => {
-                    self.resign().await;
-                    return bye(&up, &mut down).await;
+                    let word = self.resign().await;
+                    return bye(&up, &mut down, word).await;
                 }
                 // What was acknowledged is on the disk.
-                version = self.keeper.kept() => send(&up, follow_up::Message::Ack(v1::Ack { version })).await?,
+                (version, kept) = self.keeper.kept() => {
+                    send(&up, follow_up::Message::Ack(v1::Ack { version, unkept: !kept })).await?;
+                }
                 message = self.seen.next() => send(&up, message).await?,
                 message = down.message() => {
                     // What a newer control plane says beside this is nothing that must be known.
@@ -197,6 +200,7 @@ impl Follower {
                 self.heard(&loads);
                 return None;
             }
+            follow_down::Message::Beat(_) => return None,
         };
         let before = (self.parser.doubting, self.parser.denied);
         (self.parser.doubting, self.parser.denied) = (false, false);
@@ -333,10 +337,12 @@ impl Follower {
                     in_flight,
                     slots: row.slots,
                     resting: words::resting(&row.breaker),
+                    ..v1::BackendLoad::default()
                 })
             })
             .collect();
-        v1::Load { queued: u32::try_from(view.waiting).unwrap_or(u32::MAX), backends }
+        let queued = u32::try_from(view.waiting).unwrap_or(u32::MAX);
+        v1::Load { queued, backends, ..v1::Load::default() }
     }
 }
 
@@ -357,8 +363,9 @@ async fn connect(control: String, hello: v1::Hello) -> Result<Streams, SessionEr
 async fn bye(
     up: &mpsc::Sender<v1::FollowUp>,
     down: &mut Streaming<v1::FollowDown>,
+    word: v1::Bye,
 ) -> Result<(), SessionError> {
-    send(up, follow_up::Message::Bye(v1::Bye {})).await?;
+    send(up, follow_up::Message::Bye(word)).await?;
     let ended = async { while let Ok(Some(_)) = down.message().await {} };
     if tokio::time::timeout(BYE_WITHIN, ended).await.is_err() {
         tracing::warn!("the control plane did not take leave in time");

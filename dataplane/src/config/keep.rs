@@ -46,9 +46,9 @@ impl Keeper {
         self.next = Some(snapshot);
     }
 
-    /// The version that came to the disk, or that the disk refused, which is logged. Waits for ever when there is
+    /// The version that came to the disk, or (false) that the disk refused, which is logged. Waits for ever when there is
     /// nothing to write. Dropped, it goes on where it was at the next call.
-    pub async fn kept(&mut self) -> Option<v1::Version> {
+    pub async fn kept(&mut self) -> (Option<v1::Version>, bool) {
         if self.writing.is_none() {
             if self.next.is_some() {
                 sleep_until(self.at).await;
@@ -63,21 +63,21 @@ impl Keeper {
         let written = task.await.unwrap_or_else(|problem| Err(io::Error::other(problem)));
         let version = version.take();
         self.writing = None;
-        if let Err(error) = written {
+        if let Err(error) = &written {
             let path = self.path.display();
             tracing::warn!(%path, %error, "the last good snapshot cannot be kept on disk");
         }
-        version
+        (version, written.is_ok())
     }
 
-    /// Keeps this one in the place of any other, at once.
-    pub async fn last(&mut self, snapshot: v1::Snapshot) {
+    /// Keeps this one in the place of any other, at once. False: the disk refused it.
+    pub async fn last(&mut self, snapshot: v1::Snapshot) -> bool {
         if let Some((task, _)) = self.writing.take() {
             // Whether it succeeded is of no account: this one comes after it.
             let _ = task.await;
         }
         (self.next, self.at) = (Some(snapshot), Instant::now());
-        self.kept().await;
+        self.kept().await.1
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
 
     async fn kept(keeper: &mut Keeper) -> u64 {
         let kept = tokio::time::timeout(Duration::from_secs(20), keeper.kept()).await;
-        kept.expect("in time").expect("a version").seq
+        kept.expect("in time").0.expect("a version").seq
     }
 
     #[tokio::test]
@@ -104,7 +104,7 @@ mod tests {
         keeper.keep(snapshot(1));
         let mut told = Vec::new();
         // Polled once and dropped: the write has begun, and may have ended.
-        if let Ok(Some(version)) = tokio::time::timeout(Duration::ZERO, keeper.kept()).await {
+        if let Ok((Some(version), _)) = tokio::time::timeout(Duration::ZERO, keeper.kept()).await {
             told.push(version.seq);
         }
         keeper.keep(snapshot(2));
@@ -133,6 +133,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut keeper = Keeper::new(folder.path().join("none").join("snapshot.json"));
         keeper.keep(snapshot(1));
-        assert_eq!(kept(&mut keeper).await, 1);
+        assert_eq!(keeper.kept().await, (snapshot(1).version, false));
     }
 }

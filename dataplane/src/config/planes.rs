@@ -1,7 +1,10 @@
 //! Which data planes there are, and who of them leads.
 
 use proto::v1;
-use sched::permit::{Incarnation, Member, PlaneId, Roll};
+use sched::{
+    Span,
+    permit::{Incarnation, Member, PlaneId, Roll},
+};
 
 use crate::peer::Names;
 
@@ -14,6 +17,8 @@ pub struct Planes {
     pub lead: Option<Lead>,
     /// Every registered one, in order of id.
     pub rows: Vec<Plane>,
+    /// Silence of a data plane for this long counts as its death; none: it never does.
+    pub silence: Option<Span>,
 }
 
 /// The data plane that runs the scheduling core for all.
@@ -46,6 +51,8 @@ pub struct Plane {
     pub dead_through: u64,
     /// It is to take no new work.
     pub draining: bool,
+    /// It shares slots by permits. One that does not holds nothing while one leads that does.
+    pub permits: bool,
 }
 
 impl Planes {
@@ -102,6 +109,7 @@ pub fn planes(
             peer: row.peer.clone(),
             dead_through: row.dead_through,
             draining: row.draining,
+            permits: row.permits,
         });
     }
     if !rows.is_sorted_by(|a, b| a.id < b.id) {
@@ -123,7 +131,8 @@ pub fn planes(
             term: lead.term,
         })
     });
-    Planes { own, lead, rows }
+    let silence = Some(snapshot.reclaim_silent_after_ms).filter(|ms| *ms > 0).map(Span::from_millis);
+    Planes { own, lead, rows, silence }
 }
 
 #[cfg(test)]

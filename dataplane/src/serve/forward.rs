@@ -233,9 +233,10 @@ mod tests {
             peer: format!("10.0.0.{number}:8803"),
             dead_through: 1,
             draining: false,
+            permits: true,
         };
         let own = Some(Member { plane: PlaneId(own), incarnation: Incarnation(2) });
-        Planes { own, lead: None, rows: (0..of).map(row).collect() }
+        Planes { own, rows: (0..of).map(row).collect(), ..Planes::default() }
     }
 
     #[test]

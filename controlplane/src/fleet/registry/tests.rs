@@ -12,7 +12,16 @@ fn come(registry: &mut Registry, hello: Hello, now_ms: u64) -> Result<bool, Deni
 }
 
 fn dead(registry: &mut Registry, plane: &str, incarnation: u64) -> Result<bool, Denial> {
-    registry.make(&Entry::Dead { plane: plane.to_owned(), incarnation })
+    proven(registry, plane, incarnation, Proof::Fence)
+}
+
+fn proven(registry: &mut Registry, plane: &str, incarnation: u64, proof: Proof) -> Result<bool, Denial> {
+    registry.make(&Entry::Dead { plane: plane.to_owned(), incarnation, proof })
+}
+
+fn acked(registry: &mut Registry, plane: &str, together: bool) {
+    let entry = Entry::Acked { plane: plane.to_owned(), incarnation: 1, together, silence_ms: 0 };
+    registry.make(&entry).unwrap();
 }
 
 fn appoint(after: u64, plane: &str, incarnation: u64, now_us: u64) -> Entry {
@@ -55,6 +64,42 @@ fn copies_of_a_state_directory_and_the_fenced_are_turned_away() {
     assert!(matches!(come(&mut registry, hello("a", 3), 7), Err(Denial::Dead { .. })));
     assert_eq!(come(&mut registry, hello("a", 4), 8), Ok(true));
     assert!(!registry.rows["a"].dead());
+}
+
+#[test]
+fn only_its_next_start_or_an_operator_proves_one_dead_that_may_go_on_by_itself() {
+    let proofs = [Proof::Refused, Proof::Silence];
+    let mut registry = Registry::default();
+    come(&mut registry, hello("a", 1), 0).unwrap();
+    acked(&mut registry, "a", true);
+    assert!(registry.rows["a"].alone, "there is no other");
+    come(&mut registry, hello("b", 1), 0).unwrap();
+    for proof in proofs {
+        let denial = proven(&mut registry, "a", 1, proof).unwrap_err();
+        assert!(denial.to_string().contains("llmctl dataplane fence a"), "{denial}");
+    }
+    let mut fenced = registry.clone();
+    assert_eq!(proven(&mut fenced, "a", 1, Proof::Fence), Ok(true));
+    let mut again = registry.clone();
+    come(&mut again, hello("a", 2), 0).unwrap();
+    assert!(again.rows["a"].dead_through == 1 && again.rows["a"].alone, "what it kept is as it was");
+
+    for proof in proofs {
+        let (mut word, mut registry) = (registry.clone(), registry.clone());
+        assert_eq!(proven(&mut word, "a", 1, Proof::Word), Ok(true), "it says that it does not");
+        acked(&mut registry, "a", true);
+        assert!(!registry.rows["a"].alone);
+        assert_eq!(proven(&mut registry, "a", 1, proof), Ok(true), "{proof:?}");
+        come(&mut registry, hello("a", 2), 0).unwrap();
+        assert!(!registry.rows["a"].alone);
+        acked(&mut registry, "b", true);
+        dead(&mut registry, "a", 2).unwrap();
+        assert!(!registry.rows["b"].alone, "it would not go on by itself: the other may be back");
+        registry.make(&Entry::Seen(Vec::new(), FORGOTTEN_AFTER.as_millis() as u64)).unwrap();
+        assert!(registry.rows["b"].alone, "it is the only one, before it is told so");
+        acked(&mut registry, "b", true);
+        assert!(registry.rows["b"].alone, "what it acknowledged was of before");
+    }
 }
 
 #[test]
