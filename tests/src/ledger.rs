@@ -131,6 +131,13 @@ impl Ledger {
             }
             Event::Close => self.closing = true,
             Event::Wake => {}
+            // of a fleet of data planes, whose slots others judge
+            Event::Waited { .. }
+            | Event::Began { .. }
+            | Event::Back { .. }
+            | Event::Slots { .. }
+            | Event::Share(_)
+            | Event::Recall => {}
         }
         self.forget();
     }

@@ -60,7 +60,7 @@ pub(crate) fn reserve(ticket: &Ticket, slots: &Slots) -> u8 {
 }
 
 /// Whether a ticket goes only where its prompt is known, by `Policy::LongWaits`.
-fn long(ticket: &Ticket, slots: &Slots, reserve: u8) -> bool {
+pub(crate) fn long(ticket: &Ticket, slots: &Slots, reserve: u8) -> bool {
     let arrival = &ticket.arrival;
     let may = |candidate: &&Candidate| {
         let room = slots.room(candidate.backend);

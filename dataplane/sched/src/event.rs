@@ -127,6 +127,44 @@ pub enum Fault {
 pub enum Event {
     /// A request came in.
     Arrive(Arrival),
+    /// As `Arrive`, of one that has waited elsewhere: it stands before those who came later.
+    Waited {
+        /// The request.
+        arrival: Arrival,
+        /// When it came.
+        since: Moment,
+        /// Backends that failed it, oldest first; of more than `TRIES_MAX` the last is one of them.
+        tried: Vec<BackendId>,
+    },
+    /// A request runs there, and nobody was asked. It is counted whether a slot was free or not: until others end more may
+    /// run than there are slots.
+    Began {
+        /// Which one. One that waits does so no longer, and one that runs elsewhere runs there instead.
+        ticket: TicketId,
+        /// Where.
+        backend: BackendId,
+        /// Of one that is not known. Without it, and where the backend is none of its candidates, the slot is taken
+        /// until it ends, nothing is learned from it, and should it fail it is refused.
+        arrival: Option<Arrival>,
+    },
+    /// A started request did not start: its slot is free, and it waits again in its old place. Nothing is learned from it.
+    /// Nobody starts before the next event, or it would start there again.
+    Back {
+        /// Which one.
+        ticket: TicketId,
+    },
+    /// How many slots of a backend take part, until this is told anew or `Recall`.
+    Slots {
+        /// Which one.
+        backend: BackendId,
+        /// So many; `None`: as many as the fleet says.
+        slots: Option<u32>,
+    },
+    /// Whether others wait until engines have stopped before they say `Finish` or `Fail`, so that no slot needs to cool.
+    Share(bool),
+    /// Who waits and what runs and cools is not to be decided here any more: all is forgotten without a word, and with it what
+    /// `Slots` said. What was learned stays. Ask `Scheduler::held` before.
+    Recall,
     /// The first content of a started request passed by.
     FirstToken {
         /// Which one.
@@ -188,6 +226,15 @@ pub enum Event {
     Close,
     /// The moment that `next_wake` named has come.
     Wake,
+}
+
+/// The slots that are not free.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Who runs where.
+    pub runs: Vec<(TicketId, BackendId, SlotId)>,
+    /// What cools, and until when.
+    pub cooling: Vec<(Moment, BackendId, SlotId)>,
 }
 
 /// What is to be done.

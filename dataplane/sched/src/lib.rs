@@ -9,6 +9,7 @@ mod event;
 mod explain;
 mod fair;
 mod fleet;
+mod front;
 mod ids;
 mod known;
 mod latest;
@@ -27,8 +28,11 @@ mod returns;
 mod rng;
 mod room;
 mod scheduler;
+mod share;
 mod slots;
 mod sorted;
+mod status;
+mod taste;
 mod time;
 mod timeline;
 mod view;
@@ -43,7 +47,9 @@ pub use breaker::{
 pub use chain::{BLOCKS_MAX, Block, Chain};
 pub use choose::INPUT_MARGIN_PERCENT;
 pub use estimate::{DECODE_TOKENS_MIN, ESTIMATES_MAX, LOAD_GUESS, PREFILL_TOKENS_MIN};
-pub use event::{Arrival, CANDIDATES_MAX, Candidate, Class, Decision, Event, Fault, Outcome, Refusal, Usage};
+pub use event::{
+    Arrival, CANDIDATES_MAX, Candidate, Class, Decision, Event, Fault, Held, Outcome, Refusal, Usage,
+};
 pub use explain::{Bar, Expected, LOOKS_MAX, Look, ROWS_MAX, Reason, Row, Seat, Story, Terms, Verdict};
 pub use fair::KEYS_MAX;
 pub use fleet::{Backend, Fleet, Health, SLOTS_MAX};
@@ -56,5 +62,6 @@ pub use retry::{RETRIES_MAX, RETRIES_PER_SECOND, RETRY_PERCENT, TRIES_MAX, UNREA
 pub use returns::End;
 pub use room::TOLD_AGE_MAX;
 pub use scheduler::Scheduler;
+pub use share::Step;
 pub use time::{Moment, Span};
 pub use view::{BackendView, Breaker, BreakerState, Cause, Outlook, Prefix, View};

@@ -97,22 +97,28 @@ pub struct Ticket {
     pub tried: Vec<BackendId>,
 }
 
+impl Wants {
+    /// As the scheduling core is told of it, under this number.
+    pub fn arrival(&self, number: TicketId, deadline: Moment) -> Arrival {
+        Arrival {
+            ticket: number,
+            key: self.key,
+            weight: self.weight,
+            class: self.class,
+            prompt_tokens: self.prompt_tokens,
+            prompt: self.prompt.clone(),
+            policy: self.policy,
+            candidates: self.candidates.clone(),
+            asked: self.asked,
+            deadline,
+        }
+    }
+}
+
 impl Ticket {
     /// As the scheduling core is told of it at `now`, under a number of the lead.
     pub fn arrival(&self, number: TicketId, now: Moment) -> Arrival {
-        let wants = &self.wants;
-        Arrival {
-            ticket: number,
-            key: wants.key,
-            weight: wants.weight,
-            class: wants.class,
-            prompt_tokens: wants.prompt_tokens,
-            prompt: wants.prompt.clone(),
-            policy: wants.policy,
-            candidates: wants.candidates.clone(),
-            asked: wants.asked,
-            deadline: now + self.patience,
-        }
+        self.wants.arrival(number, now + self.patience)
     }
 }
 

@@ -44,6 +44,18 @@ impl Pass {
         self.wake
     }
 
+    /// Backends that may have a free slot, which nobody was offered.
+    pub(crate) fn spare(&mut self, backends: impl IntoIterator<Item = BackendId>) {
+        self.spared.extend(backends);
+        self.current = false;
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn forget(&mut self) {
+        self.spared.clear();
+        (self.wake, self.current) = (None, false);
+    }
+
     /// How many slots were weighed for requests so far.
     pub(crate) fn evaluations(&self) -> u64 {
         self.evaluations
@@ -122,6 +134,9 @@ impl Scheduler {
     /// Whether a newcomer is placed by the pass over all who wait, which knows who comes before it and who behind. Where
     /// more wait than a pass looks at, it comes behind them.
     pub(crate) fn joins(&self, ticket: &Ticket) -> bool {
+        if self.queue.overtaken(ticket.number) {
+            return true;
+        }
         let weighs = ticket.arrival.policy == Policy::CacheAffine;
         weighs && (1..WINDOW).contains(&self.queue.len()) && ticket.arrival.deadline > self.now
     }
@@ -193,6 +208,15 @@ impl Scheduler {
     /// The first of those who may use one of the open backends: by class, then by what their keys had, then by arrival;
     /// and the oldest of all.
     fn window(&self, open: &BTreeSet<BackendId>, window: &mut Vec<Number>) {
+        let may = |kind: &Kind| {
+            let reserve = kind.reserve(|backend| self.slots.room(backend).is_some_and(Room::sure));
+            kind.of(reserve).any(|backend| open.contains(&backend) && self.takes(backend, kind))
+        };
+        self.line_up(may, window);
+    }
+
+    /// The first of those whose kind `may` start, in the order in which they are looked at.
+    pub(crate) fn line_up(&self, may: impl Fn(&Kind) -> bool, window: &mut Vec<Number>) {
         let fair = &self.slots.fair;
         let tuning = &self.fleet.tuning;
         let least = fair.least(self.queue.keys().keys());
@@ -200,10 +224,6 @@ impl Scheduler {
             let like = self.queue.ticket(number).filter(|_| picked > 0).map(Ticket::like);
             let each = like.map_or(0.0, |like| 2.0 + self.slots.known.answers.expected(like) / 30.0);
             fair.rank(key, picked as f64 * each, least, tuning.fair_quantum)
-        };
-        let may = |kind: &Kind| {
-            let reserve = kind.reserve(|backend| self.slots.room(backend).is_some_and(Room::sure));
-            kind.of(reserve).any(|backend| open.contains(&backend) && self.takes(backend, kind))
         };
         self.queue.window(may, WINDOW, (self.now, tuning.age_max), rank, window);
     }

@@ -19,9 +19,12 @@ use crate::{Arrival, BackendId, Candidate, Class, Key, Moment, Refusal, TicketId
 /// Empty lines that are kept for the next ticket of the same kind; at one more, all of them go.
 const EMPTY_LINES_MAX: usize = 64;
 
-/// The place in the order of arrival, over all lines; never given twice.
+/// The place in the order of arrival, over all lines; never given twice. Who is told of late stands where it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Number(u64);
+pub(crate) struct Number {
+    since: Moment,
+    drawn: u64,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct LineId(u64);
@@ -45,6 +48,19 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    pub(crate) fn new(arrival: Arrival, since: Moment, number: Number) -> Self {
+        Ticket {
+            tokens: arrival.prompt_tokens.max(arrival.prompt.tokens()),
+            arrival,
+            since,
+            number,
+            tried: Tried::default(),
+            unreached: None,
+            declined: None,
+            story: None,
+        }
+    }
+
     /// What its answer is as long as.
     pub(crate) fn like(&self) -> Like {
         (self.arrival.key, self.arrival.asked)
@@ -96,7 +112,7 @@ type Group = (Class, Key);
 /// tickets and `EMPTY_LINES_MAX`.
 #[derive(Default)]
 pub(crate) struct Queue {
-    next: Number,
+    drawn: u64,
     next_line: u64,
     waiting: BTreeMap<Number, Waiting>,
     tickets: BTreeMap<TicketId, Number>,
@@ -153,20 +169,11 @@ impl Queue {
         self.take(number).map(|ticket| (ticket, eligible))
     }
 
-    /// A ticket for an arrival, behind all others.
+    /// A ticket for an arrival, behind all that came until `since`.
     pub(crate) fn draw(&mut self, arrival: Arrival, since: Moment) -> Box<Ticket> {
-        let number = self.next;
-        self.next = Number(number.0 + 1);
-        Box::new(Ticket {
-            tokens: arrival.prompt_tokens.max(arrival.prompt.tokens()),
-            arrival,
-            since,
-            number,
-            tried: Tried::default(),
-            unreached: None,
-            declined: None,
-            story: None,
-        })
+        let number = Number { since, drawn: self.drawn };
+        self.drawn += 1;
+        Box::new(Ticket::new(arrival, since, number))
     }
 
     /// Adds a ticket that does not wait, at the place of its number; `eligible` is sorted.
@@ -210,6 +217,16 @@ impl Queue {
             }
         }
         backlog
+    }
+
+    /// Whether somebody waits who came later.
+    pub(crate) fn overtaken(&self, number: Number) -> bool {
+        self.waiting.last_key_value().is_some_and(|(last, _)| *last > number)
+    }
+
+    /// Forgets all who wait.
+    pub(crate) fn clear(&mut self) {
+        *self = Queue { drawn: self.drawn, ..Queue::default() };
     }
 
     /// Whether a key has somebody waiting.

@@ -38,10 +38,10 @@ impl Tried {
         self.len -= 1;
     }
 
+    /// One more. What began elsewhere after as many tries as there may be takes the place of the latest.
     pub(crate) fn push(&mut self, backend: BackendId) {
-        let place = self.backends.get_mut(usize::from(self.len)).expect("nobody is tried above `TRIES_MAX`");
-        *place = backend;
-        self.len += 1;
+        self.len = (self.len + 1).min(TRIES_MAX as u8);
+        self.backends[self.len() - 1] = backend;
     }
 }
 

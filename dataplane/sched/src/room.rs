@@ -17,6 +17,8 @@ pub const TOLD_AGE_MAX: Span = Span::from_secs(15);
 pub(crate) struct Room {
     pub(crate) backend: Backend,
     pub(crate) present: bool,
+    /// How many slots take part.
+    slots: u32,
     pub(crate) busy: u32,
     pub(crate) streaming: u32,
     pub(crate) switch: Switch,
@@ -26,7 +28,7 @@ pub(crate) struct Room {
     /// Where it stands in `Slots::rests`.
     pub(crate) alarm: Option<Moment>,
     pub(crate) cooling: BTreeMap<SlotId, Moment>,
-    /// Slots that were given back, at most `SLOTS_MAX`.
+    /// Slots that were given back, at most as many as were ever taken at once.
     back: BTreeSet<SlotId>,
     /// The first slot that was never taken; all from here on are free.
     fresh: u32,
@@ -46,6 +48,7 @@ pub(crate) struct Room {
 impl Room {
     pub(crate) fn new(backend: Backend) -> Room {
         Room {
+            slots: backend.slots.min(SLOTS_MAX),
             backend,
             present: false,
             busy: 0,
@@ -66,8 +69,19 @@ impl Room {
         }
     }
 
+    /// How many slots take part.
     pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// How many the server has.
+    pub(crate) fn lanes(&self) -> u32 {
         self.backend.slots.min(SLOTS_MAX)
+    }
+
+    /// So many slots take part; `None`: as many as the server has.
+    pub(crate) fn limit(&mut self, slots: Option<u32>) {
+        self.slots = slots.map_or(self.lanes(), |slots| slots.min(SLOTS_MAX));
     }
 
     pub(crate) fn cooling(&self) -> u32 {
@@ -103,9 +117,14 @@ impl Room {
 
     /// Whether a request for `model` may start on it now: loading it must end no generation, and come in its turn.
     pub(crate) fn takes(&self, model: ModelId, policy: Policy) -> bool {
+        self.free() > 0 && self.holds(model, policy)
+    }
+
+    /// The same, whether a slot is free or not.
+    pub(crate) fn holds(&self, model: ModelId, policy: Policy) -> bool {
         let yields = policy == Policy::CacheAffine;
         let most = self.backend.models_max;
-        self.free() > 0 && most.is_none_or(|most| self.memory.takes(model, most as usize, yields))
+        most.is_none_or(|most| self.memory.takes(model, most as usize, yields))
     }
 
     /// The server had so many requests then. Of which ours are is not known to the moment, so only what is more than ours

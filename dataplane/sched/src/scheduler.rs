@@ -8,11 +8,11 @@ use crate::pace::turn;
 use crate::place::{Pass, Place};
 use crate::queue::{Number, Queue, Ticket};
 use crate::retry::Budget;
+use crate::share::Desk;
 use crate::slots::{Failed, Slots};
 use crate::{
-    Arrival, BREAKER_WAIT_MAX, BackendId, BackendView, Candidate, Decision, Event, Fault, Fleet, Moment,
-    Outcome, Outlook, Prefix, RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId,
-    UNREACHED_WAIT_MAX, Usage, View,
+    Arrival, BREAKER_WAIT_MAX, BackendId, Candidate, Decision, Event, Fault, Fleet, Moment, Outcome,
+    RETRY_AFTER_MAX, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX, TicketId, UNREACHED_WAIT_MAX, Usage,
 };
 
 /// Other candidates for a ticket.
@@ -25,15 +25,16 @@ pub struct Scheduler {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) slots: Slots,
     pub(crate) queue: Queue,
-    budget: Budget,
-    closing: bool,
+    pub(crate) budget: Budget,
+    pub(crate) closing: bool,
     pub(crate) pass: Pass,
     /// Of those who were refused by the latest event.
     pub(crate) refused: Vec<(TicketId, Box<Story>)>,
+    pub(crate) desk: Desk,
 }
 
 /// What is to become of a ticket.
-enum Next {
+pub(crate) enum Next {
     Start(Place),
     /// For these.
     Wait(Vec<BackendId>),
@@ -54,6 +55,7 @@ impl Scheduler {
             closing: false,
             pass: Pass::default(),
             refused: Vec::new(),
+            desk: Desk::default(),
         }
     }
 
@@ -68,7 +70,25 @@ impl Scheduler {
         match event {
             Event::Arrive(arrival) => {
                 self.fill(std::mem::take(&mut freed), out);
-                self.arrive(arrival, out);
+                self.arrive(arrival, self.now, &[], out);
+            }
+            Event::Waited { arrival, since, tried } => {
+                self.fill(std::mem::take(&mut freed), out);
+                self.arrive(arrival, since.min(self.now), &tried, out);
+            }
+            Event::Began { ticket, backend, arrival } => freed.extend(self.began(ticket, backend, arrival)),
+            Event::Back { ticket } => {
+                self.pass.spare(freed);
+                return self.back(ticket, out);
+            }
+            Event::Slots { backend, slots } => {
+                self.slots.give(backend, slots);
+                freed.insert(backend);
+            }
+            Event::Share(shared) => self.slots.share(shared),
+            Event::Recall => {
+                freed.clear();
+                self.forget();
             }
             Event::FirstToken { ticket } => freed.extend(self.slots.first_token(ticket, self.now)),
             Event::Fail { ticket, fault, sent } => {
@@ -109,84 +129,6 @@ impl Scheduler {
         due.filter(|moment| *moment < Moment::NEVER)
     }
 
-    /// The books as they stand. Costs a pass over all backends and lines: for status, not for requests.
-    pub fn view(&self) -> View {
-        let rooms = self.slots.rooms().map(|(id, room)| {
-            let view = BackendView {
-                present: room.present,
-                slots: if room.present { room.slots() } else { 0 },
-                busy: room.busy,
-                cooling: room.cooling(),
-                streaming: room.streaming,
-                waiting: 0,
-                drained: room.present && room.backend.draining && room.empty(),
-                health: room.backend.health,
-                breaker: room.switch.view(self.now),
-                service: room.pace.mean().unwrap_or_default(),
-                others: room.others(self.now),
-            };
-            (id, view)
-        });
-        let mut view = View {
-            owner: self.fleet.owner,
-            waiting: self.queue.len(),
-            running: self.slots.running(),
-            closing: self.closing,
-            retries: self.budget.left(self.now),
-            backends: rooms.collect(),
-        };
-        for (eligible, waiting) in self.queue.lines() {
-            for backend in eligible {
-                if let Some(backend) = view.backends.get_mut(backend) {
-                    backend.waiting += waiting;
-                }
-            }
-        }
-        view
-    }
-
-    /// How many older tickets compete with a waiting one for a backend; `None` when it does not wait.
-    pub fn position(&self, ticket: TicketId) -> Option<usize> {
-        let number = self.queue.number(ticket)?;
-        let eligible = self.queue.eligible(number)?;
-        Some(self.queue.rivals(&eligible, Some(number)))
-    }
-
-    /// Where a waiting ticket stands and how long that will take; `None` when it does not wait. Costs a pass
-    /// over all lines: for those who are told so now and then.
-    pub fn outlook(&self, ticket: TicketId) -> Option<Outlook> {
-        let number = self.queue.number(ticket)?;
-        let eligible = self.queue.eligible(number)?;
-        let position = self.queue.rivals(&eligible, Some(number));
-        Some(Outlook { position, expected: turn(&eligible, &self.slots, position, self.now) })
-    }
-
-    /// Uncached prompt tokens that the backend of a started ticket reads in a second for its model, as measured;
-    /// `None` where nothing is.
-    pub fn prefill_tps(&self, ticket: TicketId) -> Option<u32> {
-        self.slots.prefill_tps(ticket)
-    }
-
-    /// What the server is thought to have of the prompt of a started ticket; `None` where that is not compared.
-    pub fn prefix(&self, ticket: TicketId) -> Option<Prefix> {
-        self.slots.prefix(ticket)
-    }
-
-    /// The fleet in force.
-    pub fn fleet(&self) -> &Arc<Fleet> {
-        &self.fleet
-    }
-
-    /// How many slots were weighed for requests so far.
-    pub fn evaluations(&self) -> u64 {
-        self.pass.evaluations()
-    }
-
-    /// Blocks of prompts that are remembered of all backends.
-    pub fn records(&self) -> usize {
-        self.slots.known.caches.records()
-    }
-
     fn expire(&mut self, out: &mut Vec<Decision>) {
         while let Some((mut ticket, eligible)) = self.queue.expire(self.now) {
             let why = self.late(&ticket, &eligible);
@@ -194,23 +136,34 @@ impl Scheduler {
         }
     }
 
-    fn arrive(&mut self, arrival: Arrival, out: &mut Vec<Decision>) {
+    fn arrive(&mut self, arrival: Arrival, since: Moment, tried: &[BackendId], out: &mut Vec<Decision>) {
         let id = arrival.ticket;
         if self.queue.number(id).is_some() || self.slots.runs(id) {
             return;
         }
+        let mut ticket = self.newcomer(arrival, since);
+        tried.iter().for_each(|backend| ticket.tried.push(*backend));
+        let next = self.admit(&mut ticket);
+        self.go_on(ticket, next, out);
+    }
+
+    /// A ticket for one that came then.
+    pub(crate) fn newcomer(&mut self, arrival: Arrival, since: Moment) -> Box<Ticket> {
         let key = arrival.key;
         if !self.queue.waits(key) {
             self.slots.fair.join(key, self.queue.keys(), self.now);
         }
         self.slots.known.returns.arrived(&arrival.prompt, self.now);
-        let mut ticket = self.queue.draw(arrival, self.now);
-        let next = self.admit(&mut ticket);
-        self.go_on(ticket, next, out);
+        self.queue.draw(arrival, since)
     }
 
     /// Does what was found to be done about a ticket that neither waits nor runs.
-    fn go_on(&mut self, mut ticket: Box<Ticket>, next: Result<Next, Refusal>, out: &mut Vec<Decision>) {
+    pub(crate) fn go_on(
+        &mut self,
+        mut ticket: Box<Ticket>,
+        next: Result<Next, Refusal>,
+        out: &mut Vec<Decision>,
+    ) {
         match next {
             Ok(Next::Start(place)) => self.start(ticket, &place, out),
             Ok(Next::Wait(eligible)) => {
@@ -248,8 +201,10 @@ impl Scheduler {
     }
 
     fn fail(&mut self, id: TicketId, fault: Fault, sent: bool, out: &mut Vec<Decision>) -> Option<BackendId> {
-        let Failed { mut ticket, backend, streamed, unreached } =
-            self.slots.fail(id, fault, sent, self.now)?;
+        let Some(failed) = self.slots.fail(id, fault, sent, self.now) else {
+            return self.part(id, out);
+        };
+        let Failed { mut ticket, backend, streamed, unreached } = failed;
         let next = self.again(&mut ticket, streamed, unreached);
         self.go_on(ticket, next, out);
         Some(backend)
@@ -299,7 +254,7 @@ impl Scheduler {
     }
 
     /// Whether this scheduler starts anything at all.
-    fn open(&self, ticket: &Ticket) -> Result<(), Refusal> {
+    pub(crate) fn open(&self, ticket: &Ticket) -> Result<(), Refusal> {
         if self.closing {
             let eligible = eligible(ticket, &self.slots).unwrap_or_default();
             return Err(Refusal::Closing { retry_after: self.retry_after(&eligible) });
@@ -381,7 +336,7 @@ impl Scheduler {
         self.turn_away(&mut ticket, why, out);
     }
 
-    fn turn_away(&mut self, ticket: &mut Ticket, why: Refusal, out: &mut Vec<Decision>) {
+    pub(crate) fn turn_away(&mut self, ticket: &mut Ticket, why: Refusal, out: &mut Vec<Decision>) {
         let id = ticket.arrival.ticket;
         self.refused.extend(ticket.story.take().map(|story| (id, story)));
         out.push(Decision::Refuse { ticket: id, why });

@@ -1,5 +1,8 @@
 //! Who holds which slot: running requests, cooling slots, and backends that left with work on them.
 
+mod adopt;
+mod share;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::explain::Story;
@@ -10,8 +13,8 @@ use crate::queue::Ticket;
 use crate::room::Room;
 use crate::sorted::Sorted;
 use crate::{
-    BREAKER_REST_MAX, BackendId, CANDIDATES_MAX, Candidate, Cause, Fault, Fleet, LIMITED_REST_MIN,
-    LONG_TOKENS, ModelId, Moment, Outcome, Policy, Prefix, SlotId, Span, TicketId, Usage,
+    BREAKER_REST_MAX, BackendId, CANDIDATES_MAX, Candidate, Cause, Fault, LIMITED_REST_MIN, LONG_TOKENS,
+    ModelId, Moment, Outcome, Policy, Prefix, SlotId, Span, TicketId, Usage,
 };
 
 pub(crate) struct Run {
@@ -49,15 +52,12 @@ pub(crate) struct Slots {
     started: u64,
     /// Backends that do not hold all their models at a time.
     pub(crate) swapping: Vec<BackendId>,
-}
-
-/// What an adopted fleet asks of those who wait.
-#[derive(Default)]
-pub(crate) struct Change {
-    /// Backends came or went, or a limit of input moved: who may run where is to be found anew.
-    pub(crate) eligibility: bool,
-    /// A backend began to drain.
-    pub(crate) draining: bool,
+    /// Others wait until engines have stopped: no slot cools here.
+    shared: bool,
+    /// How many slots of a backend take part, where that was told; one for each backend that it was told of.
+    given: BTreeMap<BackendId, u32>,
+    /// Slots with requests of which nothing is known.
+    strangers: BTreeMap<TicketId, (BackendId, SlotId)>,
 }
 
 impl Slots {
@@ -72,6 +72,9 @@ impl Slots {
             fair: Fair::default(),
             started: 0,
             swapping: Vec::new(),
+            shared: false,
+            given: BTreeMap::new(),
+            strangers: BTreeMap::new(),
         }
     }
 
@@ -89,11 +92,11 @@ impl Slots {
     }
 
     pub(crate) fn runs(&self, ticket: TicketId) -> bool {
-        self.runs.contains_key(&ticket)
+        self.runs.contains_key(&ticket) || self.strangers.contains_key(&ticket)
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.runs.len()
+        self.runs.len() + self.strangers.len()
     }
 
     /// Gives a running request other candidates, should its attempt fail.
@@ -139,7 +142,7 @@ impl Slots {
         }
         ticket.tried.push(backend);
         let id = ticket.arrival.ticket;
-        let cache = (room.backend.cache, room.slots());
+        let cache = (room.backend.cache, room.lanes());
         let mut course = self.known.start(&ticket, (backend, model), cache, (loads, warm), now);
         self.fair.start(ticket.arrival.key, course.charge, weight(&ticket), now);
         for other in &room.runs {
@@ -200,7 +203,7 @@ impl Slots {
         usage: Usage,
         now: Moment,
     ) -> Option<BackendId> {
-        let mut run = self.runs.remove(&ticket)?;
+        let Some(mut run) = self.runs.remove(&ticket) else { return self.part(ticket) };
         let backend = run.backend;
         match outcome {
             Outcome::Unsent => self.known.undo(&run.ticket, &mut run.course, now),
@@ -218,7 +221,7 @@ impl Slots {
             Outcome::Aborted | Outcome::Unsent => room.switch.pass(run.era),
         }
         let cut = matches!(outcome, Outcome::Failed | Outcome::Aborted);
-        let held = self.release(&run, cut, now).since(run.since);
+        let held = self.release(&run, cut, now.since(run.since), now).since(run.since);
         match self.rooms.get_mut(backend) {
             _ if outcome == Outcome::Unsent => self.unload(&run),
             Some(room) => room.pace.add(held),
@@ -250,7 +253,7 @@ impl Slots {
         } else {
             room.switch.fail(run.era, cause, now, self.seed, backend);
         }
-        self.release(&run, sent, now);
+        self.release(&run, sent, now.since(run.since), now);
         self.unload(&run);
         self.settle(backend);
         let streamed = run.first.is_some();
@@ -301,41 +304,8 @@ impl Slots {
         !cooling.is_empty()
     }
 
-    pub(crate) fn adopt(&mut self, fleet: &Fleet, now: Moment) -> Change {
-        let mut change = Change::default();
-        for (id, room) in self.rooms.iter_mut() {
-            let stays = fleet.backends.contains_key(&id);
-            change.eligibility |= room.present && !stays;
-            room.present &= stays;
-        }
-        for (id, backend) in &fleet.backends {
-            let room = self.rooms.get_or_insert_with(*id, || Room::new(backend.clone()));
-            change.eligibility |= !room.present;
-            change.eligibility |= room.backend.max_input_tokens != backend.max_input_tokens;
-            change.draining |= backend.draining && !room.backend.draining;
-            room.hear(backend.health);
-            let same = room.present
-                && room.backend.resident == backend.resident
-                && room.backend.models_max == backend.models_max;
-            if let Some(most) = backend.models_max.filter(|_| !same) {
-                for gone in room.memory.told(&backend.resident, most as usize, now) {
-                    self.known.caches.unload((*id, gone));
-                }
-            }
-            room.present = true;
-            room.backend.clone_from(backend);
-        }
-        self.swapping.clear();
-        let swapping = fleet.backends.iter().filter(|(_, backend)| backend.models_max.is_some());
-        self.swapping.extend(swapping.map(|(id, _)| *id));
-        for backend in self.rooms.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            self.settle(backend);
-        }
-        change
-    }
-
-    /// Gives a slot back or lets it cool; the answer is when it is free.
-    fn release(&mut self, run: &Run, cut: bool, now: Moment) -> Moment {
+    /// Gives a slot back that a key had for so long, or lets it cool; the answer is when it is free.
+    fn release(&mut self, run: &Run, cut: bool, took: Span, now: Moment) -> Moment {
         let Run { backend, slot, first, .. } = *run;
         let room = self.rooms.get_mut(backend).expect("a room stays while a request runs in it");
         room.busy -= 1;
@@ -343,10 +313,10 @@ impl Slots {
         if !awaited(&self.runs, room, run.course.place.1) {
             room.memory.loaded(run.course.place.1);
         }
-        let secs = (run.course.charge, now.since(run.since).secs());
+        let secs = (run.course.charge, took.secs());
         self.fair.end(run.ticket.arrival.key, secs, weight(&run.ticket), run.since);
         room.streaming -= u32::from(first.is_some());
-        let until = if cut { now + room.backend.release_grace } else { now };
+        let until = if cut && !self.shared { now + room.backend.release_grace } else { now };
         if until > now {
             room.cooling.insert(slot, until);
             self.cooling.insert((until, backend, slot));

@@ -1,6 +1,7 @@
 //! What a start costs, in seconds: the wait for the slot, the load of the model, the prefill of what is not cached, and
 //! what all that costs others.
 
+mod freed;
 mod unload;
 
 use crate::affinity::{Lost, Mirror, Warm};
@@ -11,7 +12,7 @@ use crate::returns::End;
 use crate::room::Room;
 use crate::slots::Slots;
 use crate::timeline::{Timeline, Turn};
-use crate::{BackendId, CANDIDATES_MAX, ModelId, Moment, SERVICE_GUESS, Span, Tuning};
+use crate::{BackendId, CANDIDATES_MAX, Candidate, ModelId, Moment, SERVICE_GUESS, Span, Tuning};
 
 /// What slowing down one answer by a second of prefill costs it, in seconds.
 const DECODE_SLOWED: f64 = 0.6;
@@ -81,16 +82,8 @@ impl Weigher<'_> {
         let slots = self.slots;
         let old = must || self.now.since(ticket.since) >= self.tuning.age_max;
         let mut options = Options::default();
-        let reserve = reserve(ticket, slots);
-        let candidates = (0u16..).zip(ticket.arrival.candidates.iter().take(CANDIDATES_MAX));
-        let usable = candidates.filter_map(|(index, candidate)| {
-            let room = slots.room(candidate.backend)?;
-            let may = candidate.reserve == reserve && room.able() && fits(ticket.tokens(), &room.backend);
-            (may && !ticket.tried.contains(candidate.backend)).then_some((index, candidate, room))
-        });
-        let mut all = Vec::with_capacity(ticket.arrival.candidates.len().min(CANDIDATES_MAX));
-        all.extend(usable);
-        let usable = all;
+        let mut usable = Vec::with_capacity(ticket.arrival.candidates.len().min(CANDIDATES_MAX));
+        usable.extend(candidates(ticket, slots));
         let busy = usable.iter().any(|(_, _, room)| !room.empty());
         for (index, candidate, room) in &usable {
             let place = (candidate.backend, candidate.model);
@@ -346,6 +339,20 @@ impl Weigher<'_> {
         self.notes.add(candidate, place, Seat::Busy(terms));
         Some(later)
     }
+}
+
+/// The candidates that may take a request, now or when a slot of theirs is free.
+fn candidates<'a>(
+    ticket: &'a Ticket,
+    slots: &'a Slots,
+) -> impl Iterator<Item = (u16, &'a Candidate, &'a Room)> {
+    let reserve = reserve(ticket, slots);
+    let candidates = (0u16..).zip(ticket.arrival.candidates.iter().take(CANDIDATES_MAX));
+    candidates.filter_map(move |(index, candidate)| {
+        let room = slots.room(candidate.backend)?;
+        let may = candidate.reserve == reserve && room.able() && fits(ticket.tokens(), &room.backend);
+        (may && !ticket.tried.contains(candidate.backend)).then_some((index, candidate, room))
+    })
 }
 
 /// Costs that differ by no more are equal.

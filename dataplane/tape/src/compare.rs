@@ -122,11 +122,25 @@ fn note(asked: &mut BTreeMap<TicketId, Asked>, at: Moment, event: &Event, rule: 
         Some(())
     };
     match event {
-        Event::Arrive(arrival) => {
+        // one that began unasked would have been placed by the rule
+        Event::Arrive(arrival)
+        | Event::Waited { arrival, .. }
+        | Event::Began { arrival: Some(arrival), .. } => {
             let arrival = Arrival { policy: rule.policy(arrival.policy), ..arrival.clone() };
             let id = arrival.ticket;
-            let new = Asked { at, arrival, started: None, first: None, held: None };
+            let started = matches!(event, Event::Began { .. }).then_some(at);
+            let new = Asked { at, arrival, started, first: None, held: None };
             return asked.insert(id, new).is_none().then_some(Due::Arrive(id));
+        }
+        Event::Began { ticket, arrival: None, .. } => {
+            if let Some(asked) = asked.get_mut(ticket) {
+                asked.started = Some(at);
+            }
+        }
+        Event::Back { ticket } => {
+            if let Some(asked) = asked.get_mut(ticket) {
+                asked.started = None;
+            }
         }
         Event::FirstToken { ticket } => {
             if let Some(asked) = asked.get_mut(ticket) {
@@ -149,8 +163,11 @@ fn note(asked: &mut BTreeMap<TicketId, Asked>, at: Moment, event: &Event, rule: 
             let (fleet, offers) = (Arc::new(rule.fleet(fleet)), offers.clone());
             return Some(Due::Tell(Event::Reroute { fleet, offers }));
         }
-        Event::Observe { .. } | Event::Told { .. } | Event::Close => return Some(Due::Tell(event.clone())),
-        Event::Wake => {}
+        Event::Observe { .. } | Event::Told { .. } | Event::Slots { .. } | Event::Share(_) | Event::Close => {
+            return Some(Due::Tell(event.clone()));
+        }
+        // who is told of anew goes on in the other world
+        Event::Recall | Event::Wake => {}
     }
     None
 }

@@ -1,10 +1,13 @@
 //! What the core is told and what it says, as JSON: every field by name, so that a new one is never forgotten.
 
+mod said;
+
 use std::sync::Arc;
 
+pub use said::Said;
 use sched::{
-    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fault,
-    Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, SlotId, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, End, Event, Fault, Fleet,
+    Health, Key, ModelId, Moment, Outcome, Policy, SlotId, Span, TicketId, Tuning, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +65,16 @@ written!(
     |blocks| Chain::new(blocks.into_iter().map(|(hash, tokens, own)| Block { hash, tokens, own }))
 );
 written!(
+    backend_list: Vec<BackendId> as Vec<u32>,
+    |list| list.iter().map(|id| id.0).collect(),
+    |list| list.into_iter().map(BackendId).collect()
+);
+written!(
+    newcomer: Option<Arrival> as Option<Newcomer>,
+    |arrival| arrival.clone().map(Newcomer),
+    |newcomer| newcomer.map(|newcomer| newcomer.0)
+);
+written!(
     fleet: Arc<Fleet> as Whole,
     |fleet| Whole(Fleet::clone(fleet)),
     |whole| Arc::new(whole.0)
@@ -89,15 +102,14 @@ fn candidate((backend, model, reserve): Triple) -> Candidate {
 pub struct Whole(#[serde(with = "FleetForm")] pub Fleet);
 
 #[derive(Serialize, Deserialize)]
+struct Newcomer(#[serde(with = "ArrivalForm")] Arrival);
+
+#[derive(Serialize, Deserialize)]
 struct Member(#[serde(with = "BackendForm")] Backend);
 
 /// An event as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Told(#[serde(with = "EventForm")] pub Event);
-
-/// A decision as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said(#[serde(with = "DecisionForm")] pub Decision);
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Fleet", deny_unknown_fields)]
@@ -171,6 +183,33 @@ enum CacheForm {
 #[serde(remote = "Event", rename_all = "snake_case", deny_unknown_fields)]
 enum EventForm {
     Arrive(#[serde(with = "ArrivalForm")] Arrival),
+    Waited {
+        #[serde(with = "ArrivalForm")]
+        arrival: Arrival,
+        #[serde(with = "moment")]
+        since: Moment,
+        #[serde(with = "backend_list")]
+        tried: Vec<BackendId>,
+    },
+    Began {
+        #[serde(with = "ticket")]
+        ticket: TicketId,
+        #[serde(with = "backend")]
+        backend: BackendId,
+        #[serde(with = "newcomer")]
+        arrival: Option<Arrival>,
+    },
+    Back {
+        #[serde(with = "ticket")]
+        ticket: TicketId,
+    },
+    Slots {
+        #[serde(with = "backend")]
+        backend: BackendId,
+        slots: Option<u32>,
+    },
+    Share(bool),
+    Recall,
     FirstToken {
         #[serde(with = "ticket")]
         ticket: TicketId,
@@ -308,60 +347,4 @@ enum FaultForm {
         retry_after: Option<Span>,
     },
     Answer,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Decision", rename_all = "snake_case", deny_unknown_fields)]
-enum DecisionForm {
-    Start {
-        #[serde(with = "ticket")]
-        ticket: TicketId,
-        candidate: u16,
-        #[serde(with = "backend")]
-        backend: BackendId,
-        #[serde(with = "slot")]
-        slot: SlotId,
-    },
-    Refuse {
-        #[serde(with = "ticket")]
-        ticket: TicketId,
-        #[serde(with = "RefusalForm")]
-        why: Refusal,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Refusal", rename_all = "snake_case", deny_unknown_fields)]
-enum RefusalForm {
-    QueueFull {
-        waiting: usize,
-        #[serde(with = "span")]
-        retry_after: Span,
-    },
-    Deadline {
-        #[serde(with = "span")]
-        waited: Span,
-        #[serde(with = "span")]
-        retry_after: Span,
-    },
-    TooLong {
-        estimate: u32,
-        limit: u32,
-    },
-    NoCandidate,
-    Unhealthy,
-    Draining,
-    Resting {
-        #[serde(with = "span")]
-        retry_after: Span,
-    },
-    Exhausted {
-        tried: usize,
-        budget: bool,
-    },
-    Spare,
-    Closing {
-        #[serde(with = "span")]
-        retry_after: Span,
-    },
 }

@@ -84,8 +84,8 @@ pub fn twice(seed: u64, flaw: Option<Flaw>) -> Option<Broken> {
 }
 
 /// The same, and prints all that happens.
-pub fn replay(seed: u64, flaw: Option<Flaw>) -> Result<Tally, Broken> {
-    let mut world = World::new(seed, settings(seed, flaw));
+pub fn replay(seed: u64, flaw: Option<Flaw>, core: bool) -> Result<Tally, Broken> {
+    let mut world = World::new(seed, Settings { core, ..settings(seed, flaw) });
     world.loud = true;
     let told = run(&mut world);
     for plane in &world.planes {

@@ -52,7 +52,8 @@ pub(crate) struct Pool {
     table: Table,
     /// Nodes that nothing hangs at and no request uses, by when they were last used.
     leaves: BTreeSet<(Moment, u32)>,
-    running: BTreeMap<TicketId, Chain>,
+    /// What is in use, and how many blocks of it were there before.
+    running: BTreeMap<TicketId, (Chain, usize)>,
 }
 
 impl Pool {
@@ -134,14 +135,14 @@ impl Pool {
         let distance =
             warm.deepest.map_or(0.0, |place| f64::from(since(place)) * 64.0 / self.capacity as f64);
         self.insert(&prompt, warm.blocks, warm.deepest.unwrap_or(NONE), now);
-        self.running.insert(ticket, prompt);
+        self.running.insert(ticket, (prompt, warm.blocks));
         self.trim();
         distance
     }
 
-    /// A request ended, with so many tokens answered; `None` when it never reached the server.
+    /// A request ended, with so many tokens answered; `None` when it never reached the server, which has no more than before.
     pub(crate) fn finish(&mut self, ticket: TicketId, answer: Option<u32>, now: Moment) {
-        let Some(prompt) = self.running.remove(&ticket) else { return };
+        let Some((prompt, before)) = self.running.remove(&ticket) else { return };
         let end = prompt.hash().and_then(|hash| self.find(hash));
         if let (Some(end), Some(answer)) = (end, answer.filter(|answer| *answer > 0)) {
             self.hang(end, answer, now);
@@ -152,6 +153,10 @@ impl Pool {
                 self.touch(place, now);
                 self.unpin(place);
                 below = place;
+                if answer.is_none() && block >= before && self.leaves.remove(&(now, place)) {
+                    self.remove(place);
+                    below = NONE;
+                }
             }
         }
         self.trim();

@@ -84,14 +84,21 @@ mod tests {
     fn line(numbers: &[(Class, u64, u64)]) -> Heads {
         let mut heads = Heads::default();
         for (class, rank, number) in numbers {
-            heads.push(((*rank, 0), Number(*number), LineId(0), (*class, Key(0)), 0));
+            heads.push((
+                (*rank, 0),
+                Number { since: Moment(*number), drawn: 0 },
+                LineId(0),
+                (*class, Key(0)),
+                0,
+            ));
         }
         heads
     }
 
     fn order(mut heads: Heads, old: impl Fn(u64) -> u32) -> Vec<u64> {
-        let lifted = |class: Class, number: Number| (0..old(number.0)).fold(class, |class, _| class.above());
-        std::iter::from_fn(|| heads.pop(lifted).map(|head| head.1.0)).collect()
+        let lifted =
+            |class: Class, number: Number| (0..old(number.since.0)).fold(class, |class, _| class.above());
+        std::iter::from_fn(|| heads.pop(lifted).map(|head| head.1.since.0)).collect()
     }
 
     #[test]

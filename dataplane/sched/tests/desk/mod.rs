@@ -2,17 +2,19 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,unknown,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab/c tokens 50 until 100` (c in reserve), `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `done 1 prompt=900 cached=100 prefill=900`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `told a 3 [AGE]`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
-//! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`, `? cached 1`.
+//! `done 1 prompt=900 cached=100 prefill=900`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `told a 3 [AGE]`, `waited 1 since 5 on ab tried b`, `began 1 a [ARRIVAL]`, `back 1`, `slots a 2|all`, `share|own`, `recall`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
+//! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`, `? cached 1`, `? held`, `? front a`,
+//! `? unasked ARRIVAL`, `? taste a ARRIVAL`.
+
+mod ask;
 
 use std::collections::BTreeMap;
 use std::str::SplitWhitespace;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Asked, Backend, BackendId, Block, Breaker, Cache, Candidate, Chain, Class, Decision, End, Event,
-    Fault, Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, Scheduler, Span, TicketId, Tuning,
-    Usage,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fault,
+    Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, Scheduler, Span, TicketId, Tuning, Usage,
 };
 
 /// Runs the steps on a core with the given fleet and compares all decisions.
@@ -28,7 +30,7 @@ pub fn run<'a>(seed: u64, fleet: &str, steps: impl IntoIterator<Item = &'a str>)
     let mut core = Scheduler::new(seed, Arc::new(read_fleet(fleet)));
     let mut arrivals = BTreeMap::new();
     let answer = |step: &str| match step.strip_prefix("? ") {
-        Some(question) => ask(&core, question),
+        Some(question) => ask::ask(&core, question),
         None => tell(&mut core, &mut arrivals, step),
     };
     steps.into_iter().map(answer).collect()
@@ -89,7 +91,10 @@ fn tell(core: &mut Scheduler, arrivals: &mut BTreeMap<TicketId, Arrival>, step: 
     let mut words = step.split_whitespace();
     let now = Moment(number(&mut words) * 1000);
     let event = read_event(words.next().unwrap(), words);
-    if let Event::Arrive(arrival) = &event {
+    if let Event::Arrive(arrival)
+    | Event::Waited { arrival, .. }
+    | Event::Began { arrival: Some(arrival), .. } = &event
+    {
         arrivals.entry(arrival.ticket).or_insert_with(|| arrival.clone());
     }
     if let Event::Reroute { offers, .. } = &event {
@@ -139,6 +144,23 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
             requests: number(&mut words) as u32,
             age: words.next().map_or(Span::ZERO, |age| Span::from_millis(age.parse().unwrap())),
         },
+        "waited" => read_waited(words),
+        "began" => {
+            let ticket = words.next().unwrap();
+            let backend = backend_id(words.next().unwrap());
+            let rest = words.collect::<Vec<_>>().join(" ");
+            let arrival =
+                (!rest.is_empty()).then(|| read_arrival(format!("{ticket} {rest}").split_whitespace()));
+            Event::Began { ticket: TicketId(ticket.parse().unwrap()), backend, arrival }
+        }
+        "back" => Event::Back { ticket: TicketId(number(&mut words)) },
+        "slots" => Event::Slots {
+            backend: backend_id(words.next().unwrap()),
+            slots: words.next().unwrap().parse().ok(),
+        },
+        "share" => Event::Share(true),
+        "own" => Event::Share(false),
+        "recall" => Event::Recall,
         "adopt" => Event::Adopt(Arc::new(read_fleet(&words.collect::<Vec<_>>().join(" ")))),
         "reroute" => {
             let ticket = TicketId(number(&mut words));
@@ -149,6 +171,16 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
         "wake" => Event::Wake,
         _ => panic!("event {verb}"),
     }
+}
+
+fn read_waited(mut words: SplitWhitespace) -> Event {
+    let ticket = words.next().unwrap();
+    assert_eq!(words.next(), Some("since"));
+    let since = Moment(number(&mut words) * 1000);
+    let rest = words.collect::<Vec<_>>().join(" ");
+    let (arrival, tried) = rest.split_once(" tried ").unwrap_or((&rest, ""));
+    let tried = tried.split("").filter(|name| !name.is_empty()).map(backend_id).collect();
+    Event::Waited { arrival: read_arrival(format!("{ticket} {arrival}").split_whitespace()), since, tried }
 }
 
 fn read_fault(word: &str) -> Fault {
@@ -273,67 +305,6 @@ fn say(decision: &Decision, arrivals: &BTreeMap<TicketId, Arrival>) -> String {
 
 fn back(retry_after: Span) -> String {
     format!(" back {}", retry_after.0 / 1000)
-}
-
-fn say_breaker(breaker: &Breaker) -> String {
-    let Breaker { state, rest, limited, cause } = breaker;
-    let mut said = format!("{state:?}").to_lowercase();
-    for (name, span) in [("", rest), ("limited ", limited)] {
-        if *span > Span::ZERO {
-            said += &format!(" {name}{}", span.0 / 1000);
-        }
-    }
-    match cause {
-        Some(cause) => format!("{said} {cause:?}"),
-        None => said,
-    }
-}
-
-fn ask(core: &Scheduler, question: &str) -> String {
-    let mut words = question.split_whitespace();
-    match words.next().unwrap() {
-        "next" => core.next_wake().map_or("never".into(), |moment| (moment.0 / 1000).to_string()),
-        "position" => {
-            let position = core.position(TicketId(number(&mut words)));
-            position.map_or("none".into(), |ahead| ahead.to_string())
-        }
-        "outlook" => {
-            let outlook = core.outlook(TicketId(number(&mut words)));
-            outlook.map_or("none".into(), |it| format!("{} in {}", it.position, it.expected.0 / 1000))
-        }
-        "prefill" => {
-            let tps = core.prefill_tps(TicketId(number(&mut words)));
-            tps.map_or("none".into(), |tps| tps.to_string())
-        }
-        "cached" => {
-            let expected = core.expected(TicketId(number(&mut words)));
-            expected.map_or("none".into(), |expected| expected.cached.to_string())
-        }
-        "weighed" => core.evaluations().to_string(),
-        "retries" => core.view().retries.to_string(),
-        "breaker" => {
-            let view = core.view().backends[&backend_id(words.next().unwrap())];
-            let health = match view.health {
-                Health::Healthy => "",
-                Health::Unhealthy => "down, ",
-                Health::Unknown => "unknown, ",
-            };
-            format!("{health}{}", say_breaker(&view.breaker))
-        }
-        backend => match core.view().backends.get(&backend_id(backend)) {
-            None => "gone".into(),
-            Some(view) => format!(
-                "{}/{} busy, {} cooling, {} streaming, {} waiting{}{}",
-                view.busy,
-                view.slots,
-                view.cooling,
-                view.streaming,
-                view.waiting,
-                if view.present { "" } else { ", left" },
-                if view.drained { ", drained" } else { "" },
-            ),
-        },
-    }
 }
 
 fn number(words: &mut SplitWhitespace) -> u64 {

@@ -1,0 +1,54 @@
+//! Where a data plane that does not lead starts without asking, and what it knows of a place.
+
+#[cfg(test)]
+mod desk;
+use desk::check;
+
+#[test]
+fn a_conversation_goes_where_it_was() {
+    check(
+        "a:1,pool=100000 b:1,pool=100000 c:1,pool=100000",
+        &[
+            ("0 began 1 b on abc says abcd", ""),
+            ("4000 first 1", ""),
+            ("4001 done 1 prefill=4000 cached=0 prompt=4000", ""),
+            ("? unasked on abc says abcdEf", "b"),
+            ("? unasked on abc says abcd", "b"),
+            ("? unasked on ac says abcd", "ac"),
+            ("? taste b on abc says abcdEf", "Some(1000) Some((4000, 6000))"),
+            ("? taste a on abc says abcdEf", "None Some((0, 6000))"),
+            ("? taste d on abc says abcdEf", "None None"),
+            ("? taste a on abc", "None None"),
+        ],
+    );
+}
+
+#[test]
+fn nothing_starts_unasked_where_it_should_not() {
+    check(
+        "a:1,down b:1,drain c:1 d:1,max=5 e:1,one,has=7",
+        &[
+            ("0 arrive 1 on c", "start 1 c0"),
+            ("1 fail 1 connect", "refuse 1 exhausted 1"),
+            ("? unasked on abcde says abcd", ""),
+            ("2000 wake", ""),
+            // others may have its trial
+            ("? unasked on abcde says abcd", "c"),
+        ],
+    );
+}
+
+#[test]
+fn rules_that_go_by_what_all_do_ask() {
+    check(
+        "a:1 b:1,prio=3 c:1,prio=3",
+        &[
+            ("? unasked on abc", "bc"),
+            ("? unasked on abc by weights", "bc"),
+            ("? unasked on abc by busy", ""),
+            ("? unasked on abc by turns", ""),
+            ("? unasked on a by turns", "a"),
+            ("? unasked on c/ab", "c"),
+        ],
+    );
+}
