@@ -174,6 +174,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let names = Arc::new(Names::default());
     let mut parser = Parser::named(settings.queue_max, alone, names.clone());
     parser.own = (!alone).then(|| (identity.plane.clone(), identity.incarnation));
+    parser.reachable = door.as_ref().is_some_and(|door| !door.told.is_empty());
     let kept = folder.join("snapshot.json");
     let (current, snapshot) = first_snapshot(&settings, &kept, &mut parser)?;
     let dispatch = dispatch(&settings, &snapshot)?;
@@ -198,6 +199,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (mut peers, mut follower) = (None, None);
     if let Some(door) = door {
         hello.peer.clone_from(&door.told);
+        hello.permits = !door.told.is_empty();
         let (begun, seen) = Peers::begin(door, (names, &shared), passing, over.child_token());
         let told = (hello, seen, shared.clone());
         follower = follow(&settings, parser, (kept, current), told, (ready, over.clone()));
@@ -262,7 +264,7 @@ fn bounds(settings: &Settings) -> Limits {
 
 /// The core, with a tape where one is wanted.
 fn dispatch(settings: &Settings, snapshot: &Snapshot) -> Result<Arc<Dispatch>, StartError> {
-    let (seed, fleet) = (random(), snapshot.fleet.clone());
+    let (seed, fleet) = (random(), snapshot.fleet_alone());
     let Some(path) = &settings.tape else { return Ok(Dispatch::new(seed, fleet)) };
     let begun = Recorder::create(path, seed, Fleet::clone(&fleet), settings.tape_bytes_max);
     let mut tape = begun.map_err(|source| StartError::Tape { path: path.clone(), source })?;

@@ -170,6 +170,10 @@ pub struct Snapshot {
     pub planes: Planes,
     /// This data plane is to take no new work.
     pub draining: bool,
+    /// Slots are shared with other data planes.
+    pub shared: bool,
+    /// The control plane has this data plane for dead: others may have what it held.
+    pub denied: bool,
 }
 
 impl Snapshot {
@@ -187,6 +191,17 @@ impl Snapshot {
             salt: 0,
             planes: Planes::default(),
             draining: false,
+            shared: false,
+            denied: false,
+        }
+    }
+
+    /// The fleet for one that asks nobody: where slots are shared it has none of them.
+    #[must_use]
+    pub fn fleet_alone(&self) -> Arc<Fleet> {
+        match self.shared {
+            true => Arc::new(Fleet { owner: false, ..Fleet::clone(&self.fleet) }),
+            false => self.fleet.clone(),
         }
     }
 

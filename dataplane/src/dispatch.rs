@@ -3,28 +3,37 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use sched::{
-    Arrival, Asked, BackendId, Candidate, Chain, Class, Decision, Event, Fault, Fleet, Key, Moment, Outlook,
-    Policy, Prefix, Refusal, Scheduler, SlotId, Span, Story, TicketId, View,
+    Arrival, Asked, BackendId, Candidate, Chain, Class, Event, Fault, Fleet, Key, Moment, Outlook, Policy,
+    Prefix, Refusal, SlotId, Span, Story, TicketId, View,
 };
 use tape::Recorder;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
     config::Snapshot,
+    peer::Links,
     route::{Found, Lookup, Table},
 };
 
+mod ends;
 mod lease;
 mod lends;
+mod seat;
+mod sharing;
 pub mod words;
 
+pub use ends::{Role, Standing};
 pub use lease::{Answer, Lease, Waiting};
 pub use lends::Lends;
+use seat::Seat;
 
 /// What a started ticket was given.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +57,9 @@ struct Verdict {
     /// What led to it, where anything was weighed.
     story: Option<Box<Story>>,
 }
+
+/// What is said to a ticket.
+type Said = (TicketId, Verdict);
 
 /// What one who waits is told, with what its request leads to where that changed meanwhile.
 type Word = (Verdict, Option<Box<Found>>);
@@ -111,29 +123,15 @@ pub struct Wish {
 }
 
 struct Core {
-    scheduler: Scheduler,
+    seat: Seat,
     waiting: BTreeMap<TicketId, Waiter>,
     next: u64,
     /// Of the snapshot that is served by.
     routing: u64,
     wake: Option<Moment>,
-    out: Vec<Decision>,
-    tape: Option<Recorder>,
-}
-
-impl Core {
-    /// Tells the core, and the tape what the core was told and said.
-    fn handle(&mut self, now: Moment, event: Event, out: &mut Vec<Decision>) {
-        let Some(tape) = &mut self.tape else { return self.scheduler.handle(now, event, out) };
-        let from = out.len();
-        self.scheduler.handle(now, event.clone(), out);
-        if !tape.step(now, event, &out[from..]) {
-            tracing::warn!(
-                "the tape ends here: it is full, or cannot be written, or not as fast as things happen"
-            );
-            self.tape = None;
-        }
-    }
+    said: Vec<Said>,
+    /// The way to other data planes, where slots can be shared with them.
+    links: Option<Arc<dyn Links>>,
 }
 
 /// The one scheduling core of this data plane.
@@ -141,6 +139,8 @@ pub struct Dispatch {
     core: Mutex<Core>,
     clock: Notify,
     start: Instant,
+    /// What runs is to end at once.
+    aborts: AtomicBool,
 }
 
 impl fmt::Debug for Dispatch {
@@ -159,16 +159,20 @@ impl Dispatch {
     /// As `new`, with a tape that was begun of the same seed and fleet.
     #[must_use]
     pub fn taped(seed: u64, fleet: Arc<Fleet>, tape: Option<Recorder>) -> Arc<Self> {
-        let mut scheduler = Scheduler::new(seed, fleet);
-        scheduler.explain(true);
-        let (waiting, out) = (BTreeMap::new(), Vec::new());
-        let core = Core { scheduler, waiting, next: 0, routing: 0, wake: None, out, tape };
-        Arc::new(Self { core: Mutex::new(core), clock: Notify::new(), start: Instant::now() })
+        let seat = Seat::alone(seed, fleet, tape);
+        let (waiting, said) = (BTreeMap::new(), Vec::new());
+        let core = Core { seat, waiting, next: 0, routing: 0, wake: None, said, links: None };
+        Arc::new(Self {
+            core: Mutex::new(core),
+            clock: Notify::new(),
+            start: Instant::now(),
+            aborts: AtomicBool::new(false),
+        })
     }
 
     /// The tape, which ends here.
     pub fn untape(&self) -> Option<Recorder> {
-        self.core().tape.take()
+        self.core().seat.untape()
     }
 
     /// A panic inside the core would be a bug there; its state is still the best we have.
@@ -218,9 +222,8 @@ impl Dispatch {
         let mut core = self.core();
         publish();
         let now = self.now();
-        if let Some(tape) = &mut core.tape {
-            tape.name(snapshot.names());
-        }
+        core.seat.name(snapshot);
+        core.sit(now, snapshot);
         let mut offers = Vec::new();
         if core.routing != snapshot.routing {
             core.routing = snapshot.routing;
@@ -230,6 +233,7 @@ impl Dispatch {
             );
         }
         self.run(&mut core, now, Event::Reroute { fleet: snapshot.fleet.clone(), offers }, None);
+        self.picture(&mut core, now, snapshot);
     }
 
     /// Offers one that waits what it leads to by `table`, which came before it arrived.
@@ -238,23 +242,23 @@ impl Dispatch {
         let Some(offer) = core.waiting.get_mut(&ticket).and_then(|waiter| waiter.renew(table)) else {
             return;
         };
-        let (now, fleet) = (self.now(), core.scheduler.fleet().clone());
+        let (now, fleet) = (self.now(), core.seat.scheduler().fleet().clone());
         self.run(&mut core, now, Event::Reroute { fleet, offers: vec![(ticket, offer)] }, None);
     }
 
     /// What the core does now.
     pub fn view(&self) -> View {
-        self.core().scheduler.view()
+        self.core().seat.view()
     }
 
     /// How `ticket` stands in the queue; none when it does not wait.
     pub fn outlook(&self, ticket: TicketId) -> Option<Outlook> {
-        self.core().scheduler.outlook(ticket)
+        self.core().seat.outlook(ticket)
     }
 
     /// How `ticket`, which waits, was looked at so far.
     pub fn story(&self, ticket: TicketId) -> Option<Story> {
-        self.core().scheduler.story(ticket).cloned()
+        self.core().seat.story(ticket)
     }
 
     /// The attempt of `ticket` failed before any content: asks for a slot elsewhere, by other candidates if there are.
@@ -263,7 +267,7 @@ impl Dispatch {
         let mut core = self.core();
         let now = self.now();
         if let Some(offer) = offer {
-            let fleet = core.scheduler.fleet().clone();
+            let fleet = core.seat.scheduler().fleet().clone();
             self.run(&mut core, now, Event::Reroute { fleet, offers: vec![(ticket, offer)] }, None);
         }
         self.ask(&mut core, now, Event::Fail { ticket, fault, sent }, ticket, || lookup)
@@ -298,28 +302,43 @@ impl Dispatch {
     }
 
     fn run(&self, core: &mut Core, now: Moment, event: Event, own: Option<(TicketId, &mut Option<Verdict>)>) {
-        let mut decisions = std::mem::take(&mut core.out);
-        core.handle(now, event, &mut decisions);
-        let mut own = own;
-        let mut next = 0;
+        let mut said = std::mem::take(&mut core.said);
+        core.seat.handle(now, event, &mut said);
+        self.pass_on(core, now, said, own);
+    }
+
+    /// Tells those who wait what was said.
+    fn pass_on(
+        &self,
+        core: &mut Core,
+        now: Moment,
+        mut said: Vec<Said>,
+        mut own: Option<(TicketId, &mut Option<Verdict>)>,
+    ) {
         // A ticket whose client left between decision and delivery gives its slot back, which may start another.
-        while let Some(decision) = decisions.get(next) {
-            let (ticket, verdict) = split(decision, &mut core.scheduler);
-            next += 1;
-            if let Some((mine, slot)) = own.as_mut()
-                && *mine == ticket
-            {
-                **slot = Some(verdict);
-                continue;
+        let mut more = Vec::new();
+        while !said.is_empty() {
+            for (ticket, verdict) in said.drain(..) {
+                if let Some((mine, slot)) = own.as_mut()
+                    && *mine == ticket
+                {
+                    **slot = Some(verdict);
+                    continue;
+                }
+                let delivered = core.waiting.remove(&ticket).is_some_and(|waiter| waiter.tell(verdict));
+                if !delivered {
+                    core.seat.handle(now, Event::Cancel { ticket }, &mut more);
+                }
             }
-            let delivered = core.waiting.remove(&ticket).is_some_and(|waiter| waiter.tell(verdict));
-            if !delivered {
-                core.handle(now, Event::Cancel { ticket }, &mut decisions);
-            }
+            std::mem::swap(&mut said, &mut more);
         }
-        decisions.clear();
-        core.out = decisions;
-        let wake = core.scheduler.next_wake();
+        core.said = said;
+        if let Seat::Shared(sharing) = &mut core.seat
+            && std::mem::take(&mut sharing.aborts)
+        {
+            self.aborts.store(true, Ordering::Relaxed);
+        }
+        let wake = core.seat.next_wake();
         if wake != core.wake {
             core.wake = wake;
             self.clock.notify_one();
@@ -343,16 +362,4 @@ impl Dispatch {
             }
         }
     }
-}
-
-fn split(decision: &Decision, scheduler: &mut Scheduler) -> (TicketId, Verdict) {
-    let (ticket, said) = match decision {
-        Decision::Start { ticket, candidate, backend, slot } => {
-            let (candidate, prefill_tps) = (usize::from(*candidate), scheduler.prefill_tps(*ticket));
-            let prefix = scheduler.prefix(*ticket);
-            (*ticket, Ok(Grant { candidate, backend: *backend, slot: *slot, prefill_tps, prefix }))
-        }
-        Decision::Refuse { ticket, why } => (*ticket, Err(*why)),
-    };
-    (ticket, Verdict { said, story: scheduler.take_story(ticket) })
 }

@@ -1,7 +1,7 @@
 //! The listener that clients talk to: one current-thread runtime a core, each with its own connection pool.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasher as _, DefaultHasher, Hash, Hasher as _, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -140,7 +140,7 @@ impl Shared {
     /// Whether answers that still run are to end.
     #[must_use]
     pub fn cuts(&self) -> bool {
-        self.cutting.load(Ordering::Relaxed)
+        self.cutting.load(Ordering::Relaxed) || self.dispatch.aborts()
     }
 
     /// The lead by `term` does not answer: requests run on what is held here, or are passed on.
@@ -154,19 +154,33 @@ impl Shared {
         RequestId::new(&self.id_prefix, self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The same on all data planes of an installation; nobody else can tell what it is made of.
+    fn hash(&self, what: impl Hash) -> u64 {
+        let mut hasher = match self.snapshot.load().salt {
+            0 => self.keys.build_hasher(),
+            salt => {
+                let mut hasher = DefaultHasher::new();
+                salt.hash(&mut hasher);
+                hasher
+            }
+        };
+        what.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Who asks: the hash of the credential presented, else of the peer's address.
     fn key(&self, headers: &HeaderMap, peer: IpAddr) -> u64 {
         let presented =
             provider::CREDENTIALS.iter().filter_map(|name| headers.get(name)).find(|value| !value.is_empty());
         match presented {
-            Some(value) => self.keys.hash_one(value.as_bytes()),
-            None => self.keys.hash_one(peer),
+            Some(value) => self.hash(value.as_bytes()),
+            None => self.hash(peer),
         }
     }
 
     /// What is asked for, by the name of the model.
     fn asked(&self, model: &str) -> u64 {
-        self.keys.hash_one(model)
+        self.hash(model)
     }
 }
 

@@ -68,6 +68,11 @@ impl Pair {
         let backend = rig::backend("box", &sim.url(), v1::Kind::Vllm, 4, &["m"], &dialects);
         let given = v1::Snapshot { backends: vec![backend], salt: vec![7; 32], ..v1::Snapshot::default() };
         let (leads, missing) = (lead(&rows[0], 5), lead(&gone, 7));
+        // It is alone at first, and so has all slots when the other comes.
+        let planes = rows[..1].to_vec();
+        let alone = v1::Snapshot { owner: true, lead: leads.clone(), planes, ..given.clone() };
+        let seq = first_feed.publish(alone).await;
+        first_feed.acked(seq, DEADLINE).await;
         rows.sort_by(|a, b| a.plane_id.cmp(&b.plane_id));
         let planes = rows.clone();
         let seq =

@@ -2,17 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use sched::{
-    lead::StreamId,
-    permit::{Down, Up},
-};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Settings, StartError};
 use crate::{
     peer::{
-        Ends, Names, Outbox,
+        Ends, Names,
         address::{here, told},
         link::{FLUSH_WITHIN, Linker, Place, Places, Seen, link},
         listen::{self, Passing},
@@ -69,7 +65,8 @@ impl Peers {
         let linker = Arc::new(linker);
         // It begins once.
         let _ = shared.lead.set(seen.lead.clone());
-        let ends: Arc<dyn Ends> = Arc::new(Unshared);
+        let ends: Arc<dyn Ends> = shared.dispatch.clone();
+        shared.dispatch.join(linker.clone(), &shared.snapshot.load());
         let link = tokio::spawn(link.run(ends.clone()));
         let listen = tokio::spawn(listen::serve(door.listener, (ends, names), passing, over));
         (Self { linker, link, listen }, seen)
@@ -104,18 +101,4 @@ fn places(shared: Arc<Shared>) -> Places {
             term,
         })
     })
-}
-
-/// Slots are not shared: nobody is led here.
-struct Unshared;
-
-impl Ends for Unshared {
-    fn connected(&self, _: u64, _: Outbox<Up>) {}
-    fn lost(&self, _: u64) {}
-    fn heard(&self, _: u64, _: Down) {}
-    fn joined(&self, _: Outbox<Down>) -> Option<StreamId> {
-        None
-    }
-    fn told(&self, _: StreamId, _: Up) {}
-    fn left(&self, _: StreamId) {}
 }

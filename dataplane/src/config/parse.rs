@@ -39,6 +39,10 @@ pub struct Parser {
     pub denied: bool,
     /// The id of this data plane and the count of its starts; none: it follows nobody.
     pub own: Option<(String, u64)>,
+    /// Other data planes can reach this one.
+    pub reachable: bool,
+    /// Slots are shared with others, for as long as the process lives once they were.
+    shared: bool,
 }
 
 impl Parser {
@@ -51,7 +55,17 @@ impl Parser {
     /// As `new`, with the table that other parts of the process use as well.
     #[must_use]
     pub fn named(queue_max: usize, alone: bool, names: Arc<Names>) -> Self {
-        Self { names, shares: Kept::default(), queue_max, alone, doubting: false, denied: false, own: None }
+        Self {
+            names,
+            shares: Kept::default(),
+            queue_max,
+            alone,
+            doubting: false,
+            denied: false,
+            own: None,
+            reachable: false,
+            shared: false,
+        }
     }
 
     /// Converts `snapshot`.
@@ -80,11 +94,18 @@ impl Parser {
         if !faults.is_empty() {
             return Err(faults);
         }
+        self.shared |= self.reachable && planes.shared();
         let appointed = snapshot.owner && (planes.leads() || planes.resumes());
-        let owner = (appointed && !self.denied) || self.alone;
+        let owner = ((appointed || self.shared) && !self.denied) || self.alone;
         let fleet = Fleet { owner, queue_max: self.queue_max, tuning, ..Fleet::default() };
         let draining = planes.draining();
-        Ok(Snapshot { planes, draining, ..join(snapshot, backends, rules, fleet) })
+        Ok(Snapshot {
+            planes,
+            draining,
+            shared: self.shared,
+            denied: self.denied,
+            ..join(snapshot, backends, rules, fleet)
+        })
     }
 
     fn backend(&mut self, row: &v1::SnapshotBackend, faults: &mut Vec<String>) -> Option<Backend> {
@@ -194,6 +215,8 @@ fn join(
         salt: salt(&snapshot.salt),
         planes: Planes::default(),
         draining: false,
+        shared: false,
+        denied: false,
     }
 }
 

@@ -56,10 +56,10 @@ pub struct Plane {
 }
 
 impl Planes {
-    /// Those that live as far as is proven.
+    /// Those that live as far as is proven, and share by permits: others hold nothing while one leads that does.
     #[must_use]
     pub fn roll(&self) -> Roll {
-        let living = self.rows.iter().filter(|row| row.dead_through < row.incarnation);
+        let living = self.rows.iter().filter(|row| row.permits && row.dead_through < row.incarnation);
         living.map(|row| (row.number, Incarnation(row.incarnation))).collect()
     }
 
@@ -77,6 +77,15 @@ impl Planes {
         let (Some(own), Some(lead), [only]) = (self.own, &self.lead, &self.rows[..]) else { return false };
         let earlier = Incarnation(lead.incarnation) < own.incarnation;
         earlier && lead.number == own.plane && lead.incarnation == only.incarnation
+    }
+
+    /// Slots are shared: others live beside this data plane, and the one that leads shares by permits.
+    #[must_use]
+    pub fn shared(&self) -> bool {
+        let lives = |row: &&Plane| row.dead_through < row.incarnation;
+        let others = |own: Member| self.rows.iter().filter(lives).any(|row| row.number != own.plane);
+        let leads = |lead: &Lead| self.rows.iter().any(|row| row.number == lead.number && row.permits);
+        self.own.is_some_and(others) && self.lead.as_ref().is_some_and(leads)
     }
 
     /// This data plane is to take no new work.

@@ -2,7 +2,7 @@
 
 use sched::Candidate;
 
-use super::Dispatch;
+use super::{Dispatch, seat::Seat};
 
 /// Where a request that comes in now can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,11 @@ pub enum Lends {
 impl Dispatch {
     /// Where a request with these candidates can run. Without permits one data plane has all slots, the others none.
     #[must_use]
-    pub fn lends(&self, _candidates: &[Candidate]) -> Lends {
-        if self.core().scheduler.fleet().owner { Lends::Own } else { Lends::Elsewhere }
+    pub fn lends(&self, candidates: &[Candidate]) -> Lends {
+        let here = match &self.core().seat {
+            Seat::Alone(alone) => alone.scheduler.fleet().owner,
+            Seat::Shared(sharing) => sharing.serves(candidates),
+        };
+        if here { Lends::Own } else { Lends::Elsewhere }
     }
 }
