@@ -8,10 +8,12 @@ use wire::Dialect;
 use crate::{provider::Base, route::Table};
 
 mod backoff;
+mod beat;
 pub mod file;
 pub mod follow;
 pub mod identity;
 pub mod keep;
+mod load;
 pub mod parse;
 mod planes;
 mod tuning;

@@ -174,6 +174,11 @@ impl Report {
         self.forwarded.get_or_create(&Forwarded { outcome }).inc();
     }
 
+    /// Requests that other data planes answered.
+    pub fn passed_on(&self) -> u64 {
+        self.forwarded.get_or_create(&Forwarded { outcome: "answered" }).get()
+    }
+
     /// A request got its slot at `backend` after `wait`.
     pub fn queued(&self, backend: &str, wait: Duration) {
         self.at(backend, |meter| meter.queue_seconds.observe(wait.as_secs_f64()));

@@ -39,7 +39,7 @@ fn row(said: &v1::Hello) -> v1::Registered {
         peer: said.peer.clone(),
         dead_through: said.incarnation - 1,
         draining: false,
-        permits: false,
+        permits: true,
     }
 }
 
@@ -60,6 +60,7 @@ impl Pair {
         let gone = v1::Registered {
             plane_id: "0-gone".to_owned(),
             incarnation: 3,
+            permits: true,
             peer: format!("{free}{here}"),
             ..v1::Registered::default()
         };

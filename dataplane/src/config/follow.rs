@@ -20,10 +20,12 @@ use tonic::{Code, Streaming, transport::Endpoint};
 use super::{
     Order, Parser,
     backoff::{Backoff, chance},
+    beat::Beats,
     keep::Keeper,
+    load::load,
     parse,
 };
-use crate::{dispatch::words, peer::link::Seen, serve::Shared};
+use crate::{peer::link::Seen, serve::Shared};
 
 /// To connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -145,21 +147,22 @@ impl Follower {
         let term =
             self.current.iter().filter_map(|snapshot| snapshot.lead.as_ref()).map(|lead| lead.term).max();
         let hello = v1::Hello { have, term: term.unwrap_or_default(), ..self.hello.clone() };
+        let mut beats = Beats::new(Instant::now());
         let connect = self.meanwhile(connect(self.control.clone(), hello));
         let (up, mut down) = tokio::select! {
             connected = connect => connected?,
             () = over.cancelled() => return Ok(()),
         };
         tracing::info!(control = %self.control, "following");
-        let mut load = tokio::time::interval(LOAD_EVERY);
+        let mut look = tokio::time::interval(LOAD_EVERY);
         let mut credentials = tokio::time::interval(CREDENTIALS_EVERY);
         let mut said = None;
         self.seen.anew();
         loop {
             tokio::select! {
                 biased;
-                _ = load.tick() => {
-                    let now = self.load();
+                _ = look.tick() => {
+                    let now = load(&self.shared);
                     if said.as_ref() != Some(&now) {
                         send(&up, follow_up::Message::Load(now.clone())).await?;
                         said = Some(now);
@@ -167,6 +170,9 @@ impl Follower {
                 }
                 _ = credentials.tick() => self.reread(),
                 () = until(self.doubt_at()) => self.doubt(),
+                () = sleep_until(beats.due(self.shared.snapshot.load().planes.silence)) => {
+                    send(&up, follow_up::Message::Beat(beats.ask())).await?;
+                }
                 () = over.cancelled() => {
                     let word = self.resign().await;
                     return bye(&up, &mut down, word).await;
@@ -179,6 +185,13 @@ impl Follower {
                 message = down.message() => {
                     // What a newer control plane says beside this is nothing that must be known.
                     let Some(message) = message?.ok_or(SessionError::Closed)?.message else { continue };
+                    let beat = match &message {
+                        follow_down::Message::Beat(beat) => Some(beat.number),
+                        _ => None,
+                    };
+                    if let Some(sent) = beats.heard(beat) {
+                        self.shared.dispatch.contact(sent);
+                    }
                     if let Some(refusal) = self.take(message) {
                         send(&up, follow_up::Message::Nack(refusal)).await?;
                     }
@@ -321,28 +334,6 @@ impl Follower {
             tracing::warn!(backends = ?names, "the control plane stays away: its bad verdicts count no more");
             self.renew();
         }
-    }
-
-    fn load(&self) -> v1::Load {
-        let view = self.shared.dispatch.view();
-        let snapshot = self.shared.snapshot.load();
-        let backends = view
-            .backends
-            .iter()
-            .filter_map(|(id, row)| {
-                let name = snapshot.backend(*id)?.name.to_string();
-                let in_flight = row.busy + row.cooling;
-                Some(v1::BackendLoad {
-                    name,
-                    in_flight,
-                    slots: row.slots,
-                    resting: words::resting(&row.breaker),
-                    ..v1::BackendLoad::default()
-                })
-            })
-            .collect();
-        let queued = u32::try_from(view.waiting).unwrap_or(u32::MAX);
-        v1::Load { queued, backends, ..v1::Load::default() }
     }
 }
 

@@ -176,7 +176,13 @@ mod tests {
     }
 
     fn row(id: &str, incarnation: u64, dead_through: u64) -> v1::Registered {
-        v1::Registered { plane_id: id.to_owned(), incarnation, dead_through, ..v1::Registered::default() }
+        v1::Registered {
+            plane_id: id.to_owned(),
+            incarnation,
+            dead_through,
+            permits: true,
+            ..v1::Registered::default()
+        }
     }
 
     /// What the data plane "a" is told by these rows, where the lead is the data plane and incarnation.

@@ -18,8 +18,6 @@ use crate::peer::{Links, Outbox};
 mod join;
 mod requests;
 mod streams;
-#[cfg(test)]
-mod tests;
 
 /// Tickets whose numbers this draws itself, for a second arrival of the same request, or a slot that cools, have them from
 /// here on; those of requests are below, those that a lead draws above.

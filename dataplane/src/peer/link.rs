@@ -273,7 +273,10 @@ impl Link {
         let (out, said) = Outbox::pair();
         ends.connected(attempt, out);
         let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let joined = client.join(speech(said, self.names.clone(), ending.clone()));
+        // One that is given up ends, though whoever speaks by it does not know yet.
+        let over = ending.child_token();
+        let _given_up = over.clone().drop_guard();
+        let joined = client.join(speech(said, self.names.clone(), over));
         let joined = timeout(ANSWER_WITHIN, joined).await.map_err(|_| LinkError::Late)??;
         let mut down = joined.into_inner();
         while let Some(message) = down.message().await? {

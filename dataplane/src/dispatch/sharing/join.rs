@@ -62,6 +62,7 @@ impl Sharing {
     /// The control plane's picture of the data planes.
     pub(in crate::dispatch) fn picture(&mut self, now: Moment, planes: &Planes, said: &mut Vec<Said>) {
         self.work(now, said);
+        self.tell(owner::Event::Silence(planes.silence));
         let Some(lead) = &planes.lead else { return };
         let (plane, term, roll) = (lead.number, Term(lead.term), planes.roll());
         self.todo.push_back(Input::Lead(lead::Event::Picture { term, roll: roll.clone() }));

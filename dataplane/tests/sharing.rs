@@ -11,7 +11,7 @@ use sched::{BackendId, Chain, Class, Outcome, Policy, Refusal, permit::PlaneId};
 use tokio::task::JoinSet;
 use wire::Dialect;
 
-use crate::{
+use dataplane::{
     config::{Parser, Snapshot},
     dispatch::{Dispatch, Lease, Role, Standing, Waiting, Wish},
     peer::{Ends as _, Links, Names, Outbox},
@@ -36,7 +36,7 @@ struct Way {
 
 impl Net {
     fn find(&self, plane: PlaneId) -> Option<Arc<Dispatch>> {
-        self.planes.lock().unwrap().get(&plane).and_then(Weak::upgrade)
+        self.planes.lock().expect("no holder panics").get(&plane).and_then(Weak::upgrade)
     }
 
     async fn stream(self: Arc<Self>, me: PlaneId, lead: PlaneId, attempt: u64) {
@@ -49,7 +49,7 @@ impl Net {
         };
         let (up, mut said) = Outbox::pair();
         let (cut, mut over) = tokio::sync::oneshot::channel();
-        self.open.lock().unwrap().insert((me, lead), cut);
+        self.open.lock().expect("no holder panics").insert((me, lead), cut);
         follower.connected(attempt, up);
         loop {
             tokio::select! {
@@ -75,7 +75,7 @@ impl Links for Way {
     }
 
     fn disconnect(&self) {
-        self.net.open.lock().unwrap().retain(|(me, _), _| *me != self.me);
+        self.net.open.lock().expect("no holder panics").retain(|(me, _), _| *me != self.me);
     }
 }
 
@@ -136,14 +136,20 @@ struct Rig {
 }
 
 impl Rig {
+    fn of(ids: &[&'static str]) -> Self {
+        let mut rig = Self::default();
+        ids.iter().for_each(|id| rig.start(id));
+        rig
+    }
+
     fn start(&mut self, id: &'static str) {
         let mut parser = Parser::named(1000, false, self.names.clone());
         parser.own = Some((id.to_owned(), 1));
         parser.reachable = true;
         let empty = Arc::new(Snapshot::empty(1000));
         let dispatch = Dispatch::new(1, empty.fleet.clone());
-        let me = self.names.plane(id).unwrap();
-        self.net.planes.lock().unwrap().insert(me, Arc::downgrade(&dispatch));
+        let me = self.names.plane(id).expect("it is there");
+        self.net.planes.lock().expect("no holder panics").insert(me, Arc::downgrade(&dispatch));
         dispatch.join(Arc::new(Way { net: self.net.clone(), me }), &empty);
         let ticking = Arc::downgrade(&dispatch);
         tokio::spawn(async move {
@@ -155,9 +161,9 @@ impl Rig {
     }
 
     fn show(&mut self, id: &str, picture: &Picture<'_>) {
-        let plane = self.planes.get_mut(id).unwrap();
+        let plane = self.planes.get_mut(id).expect("it is there");
         let snapshot = picture.snapshot(picture.lead.0 == id);
-        plane.current = Arc::new(plane.parser.parse(&snapshot).unwrap());
+        plane.current = Arc::new(plane.parser.parse(&snapshot).expect("it is there"));
         plane.dispatch.adopt(&plane.current, || {});
     }
 
@@ -183,12 +189,12 @@ impl Rig {
     }
 
     async fn get(&self, id: &str) -> (Lease, BackendId) {
-        get(self.ask(id)).await.unwrap()
+        get(self.ask(id)).await.expect("it is there")
     }
 }
 
 fn ask(dispatch: &Arc<Dispatch>, current: &Snapshot) -> Waiting {
-    let found = current.table.candidates("m", Dialect::OpenaiChat).unwrap();
+    let found = current.table.candidates("m", Dialect::OpenaiChat).expect("it is there");
     let wish = Wish {
         key: 1,
         asked: 1,
@@ -217,18 +223,18 @@ struct Peaks(Mutex<BTreeMap<BackendId, (usize, usize)>>);
 
 impl Peaks {
     fn enter(&self, backend: BackendId) {
-        let mut peaks = self.0.lock().unwrap();
+        let mut peaks = self.0.lock().expect("no holder panics");
         let (now, most) = peaks.entry(backend).or_default();
         *now += 1;
         *most = (*most).max(*now);
     }
 
     fn leave(&self, backend: BackendId) {
-        self.0.lock().unwrap().get_mut(&backend).unwrap().0 -= 1;
+        self.0.lock().expect("no holder panics").get_mut(&backend).expect("it is there").0 -= 1;
     }
 
     fn most(&self) -> Vec<usize> {
-        self.0.lock().unwrap().values().map(|(_, most)| *most).collect()
+        self.0.lock().expect("no holder panics").values().map(|(_, most)| *most).collect()
     }
 }
 
@@ -236,10 +242,7 @@ const THREE: &[(&str, u64)] = &[("a", 0), ("b", 0), ("c", 0)];
 
 #[tokio::test]
 async fn no_slot_is_used_twice_through_whichever_data_plane() {
-    let mut rig = Rig::default();
-    for id in ["a", "b", "c"] {
-        rig.start(id);
-    }
+    let mut rig = Rig::of(&["a", "b", "c"]);
     rig.show_all(&Picture { seq: 1, slots: &[1, 4], rows: THREE, lead: ("b", 7) });
     let (peaks, mut clients) = (Arc::new(Peaks::default()), JoinSet::new());
     for client in 0..60 {
@@ -322,18 +325,15 @@ async fn what_was_kept_of_a_fleet_that_is_shared_gives_no_slot() {
 
 #[tokio::test]
 async fn without_a_lead_each_works_on_with_what_it_has() {
-    let mut rig = Rig::default();
-    for id in ["a", "b"] {
-        rig.start(id);
-    }
+    let mut rig = Rig::of(&["a", "b"]);
     let rows = &[("a", 0), ("b", 0)];
     rig.show_all(&Picture { seq: 1, slots: &[1], rows, lead: ("a", 1) });
     let (held, _) = rig.get("b").await;
     let waits = rig.ask("b");
     let me = rig.names.plane("a").unwrap();
     let dead = rig.planes.remove("a");
-    rig.net.planes.lock().unwrap().remove(&me);
-    rig.net.open.lock().unwrap().retain(|(_, lead), _| *lead != me);
+    rig.net.planes.lock().expect("no holder panics").remove(&me);
+    rig.net.open.lock().expect("no holder panics").retain(|(_, lead), _| *lead != me);
     rig.until("b", |standing| standing.role == Role::Leaderless).await;
     done(held);
     let (lease, _) = get(waits).await.unwrap();
@@ -347,17 +347,14 @@ async fn without_a_lead_each_works_on_with_what_it_has() {
 
 #[tokio::test]
 async fn when_the_lead_dies_another_serves_all_who_wait() {
-    let mut rig = Rig::default();
-    for id in ["a", "b", "c"] {
-        rig.start(id);
-    }
+    let mut rig = Rig::of(&["a", "b", "c"]);
     rig.show_all(&Picture { seq: 1, slots: &[1], rows: THREE, lead: ("a", 1) });
     let (held, _) = rig.get("a").await;
     let waiting = [rig.ask("b"), rig.ask("c")];
     let dead = rig.planes.remove("a").unwrap();
     let me = rig.names.plane("a").unwrap();
-    rig.net.planes.lock().unwrap().remove(&me);
-    rig.net.open.lock().unwrap().retain(|(_, lead), _| *lead != me);
+    rig.net.planes.lock().expect("no holder panics").remove(&me);
+    rig.net.open.lock().expect("no holder panics").retain(|(_, lead), _| *lead != me);
     let rows = &[("a", 1), ("b", 0), ("c", 0)];
     rig.show_all(&Picture { seq: 2, slots: &[1], rows, lead: ("b", 2) });
     for waiting in waiting {
@@ -369,10 +366,7 @@ async fn when_the_lead_dies_another_serves_all_who_wait() {
 
 #[tokio::test]
 async fn a_request_that_waits_is_offered_what_is_new_and_keeps_its_place() {
-    let mut rig = Rig::default();
-    for id in ["a", "b"] {
-        rig.start(id);
-    }
+    let mut rig = Rig::of(&["a", "b"]);
     let rows = &[("a", 0), ("b", 0)];
     rig.show_all(&Picture { seq: 1, slots: &[1], rows, lead: ("a", 1) });
     let (lease, taken) = rig.get("b").await;
@@ -390,10 +384,7 @@ async fn a_request_that_waits_is_offered_what_is_new_and_keeps_its_place() {
 
 #[tokio::test]
 async fn one_whose_client_left_takes_no_slot() {
-    let mut rig = Rig::default();
-    for id in ["a", "b"] {
-        rig.start(id);
-    }
+    let mut rig = Rig::of(&["a", "b"]);
     rig.show_all(&Picture { seq: 1, slots: &[1], rows: &[("a", 0), ("b", 0)], lead: ("a", 1) });
     let (lease, _) = rig.get("b").await;
     let (left, stays) = (rig.ask("b"), rig.ask("a"));
