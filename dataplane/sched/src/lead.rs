@@ -171,6 +171,11 @@ impl<O: Order> Lead<O> {
         self.members.unreported.iter().copied()
     }
 
+    /// Who decided, when it leads no longer.
+    pub fn into_order(self) -> O {
+        self.order
+    }
+
     /// Who decides what runs next.
     pub fn order(&self) -> &O {
         &self.order

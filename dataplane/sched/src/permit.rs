@@ -82,6 +82,22 @@ pub struct Wants {
     pub candidates: Box<[Candidate]>,
 }
 
+impl Wants {
+    /// Of what runs and is no request any more.
+    pub fn nothing() -> Self {
+        Wants {
+            key: Key(0),
+            weight: 1,
+            class: Class::Batch,
+            prompt_tokens: 0,
+            asked: Asked(0),
+            prompt: Chain::default(),
+            policy: Policy::Priority,
+            candidates: Box::default(),
+        }
+    }
+}
+
 /// A request that waits, as its data plane tells the lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::pace::turn;
+use crate::queue::Ticket;
 use crate::scheduler::Scheduler;
-use crate::{BackendView, Fleet, Held, Outlook, Prefix, TicketId, View};
+use crate::{Arrival, BackendView, Fleet, Held, Moment, Outlook, Prefix, TicketId, View};
 
 impl Scheduler {
     /// The books as they stand. Costs a pass over all backends and lines: for status, not for requests.
@@ -88,6 +89,13 @@ impl Scheduler {
     /// All tickets that wait or run.
     pub fn tickets(&self) -> impl Iterator<Item = TicketId> {
         self.queue.oldest().map(|ticket| ticket.arrival.ticket).chain(self.slots.tickets())
+    }
+
+    /// Who waits and who runs, as they arrived, and when; in order of arrival.
+    pub fn arrivals(&self) -> Vec<(Arrival, Moment)> {
+        let mut open: Vec<&Ticket> = self.queue.oldest().chain(self.slots.started()).collect();
+        open.sort_by_key(|ticket| ticket.number);
+        open.into_iter().map(|ticket| (ticket.arrival.clone(), ticket.since)).collect()
     }
 
     /// What runs and what cools, each with its slot.

@@ -171,6 +171,7 @@ impl Sharing {
             Event::Arrive(arrival) => self.arrive(now, arrival, said),
             Event::FirstToken { ticket } => {
                 let ticket = self.number(ticket);
+                self.learn(now, Event::FirstToken { ticket });
                 self.tell(owner::Event::FirstToken { ticket });
             }
             Event::Finish { ticket, outcome, usage } => self.finish(now, ticket, outcome, usage),

@@ -65,6 +65,11 @@ impl Slots {
         self.runs.get(&ticket).map(|run| run.backend).or_else(stranger)
     }
 
+    /// Those that run of which more is known than where.
+    pub(crate) fn started(&self) -> impl Iterator<Item = &Ticket> {
+        self.runs.values().map(|run| &*run.ticket)
+    }
+
     /// All that run.
     pub(crate) fn tickets(&self) -> impl Iterator<Item = TicketId> {
         self.runs.keys().chain(self.strangers.keys()).copied()

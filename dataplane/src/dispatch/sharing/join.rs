@@ -80,7 +80,9 @@ impl Sharing {
     fn reign(&mut self, term: Term, roll: Roll) {
         let part = self.part.take().expect("it is taken out only while it changes");
         self.part = Some(match part {
-            Part::Follows(scheduler) if term >= self.owner.heard() && term > self.led => {
+            Part::Follows(mut scheduler) if term >= self.owner.heard() && term > self.led => {
+                // All that runs is reported.
+                scheduler.recall(self.now);
                 tracing::info!(term = term.0, planes = roll.len(), "leads");
                 for (backend, slots) in &self.limits {
                     let (backend, slots) = (*backend, *slots);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use sched::{
-    Arrival, BackendId, Candidate, Fault, Moment, Outcome, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX,
+    Arrival, BackendId, Candidate, Event, Fault, Moment, Outcome, RETRY_AFTER_MIN, Refusal, Span, TRIES_MAX,
     TicketId, Usage, owner,
     permit::{Permit, Wants},
 };
 
-use super::{Cooling, LEADERLESS_WAIT, Request, Said, Sharing};
+use super::{Cooling, LEADERLESS_WAIT, Part, Request, Said, Sharing};
 use crate::dispatch::Verdict;
 
 impl Sharing {
@@ -41,7 +41,10 @@ impl Sharing {
         wants: Arc<Wants>,
         tried: Vec<BackendId>,
     ) {
-        let unasked = Vec::new();
+        let unasked = match self.part() {
+            Part::Follows(scheduler) => scheduler.unasked(self.now, &wants),
+            Part::Leads(_) => Vec::new(),
+        };
         self.due.insert((deadline, number));
         if !self.owner.led() {
             self.leaderless.insert((self.now + LEADERLESS_WAIT, number));
@@ -120,6 +123,7 @@ impl Sharing {
     pub(super) fn finish(&mut self, now: Moment, ticket: TicketId, outcome: Outcome, usage: Usage) {
         let number = self.number(ticket);
         let Some(Request { permit: Some(permit), .. }) = self.remove(number) else { return };
+        self.learn(now, Event::Finish { ticket: number, outcome, usage });
         let cut = matches!(outcome, Outcome::Failed | Outcome::Aborted);
         let grace = if cut { self.grace(permit.backend) } else { Span::ZERO };
         if grace > Span::ZERO {
@@ -154,6 +158,8 @@ impl Sharing {
             request.tried.pop();
         }
         let offer = request.offer.take();
+        let outcome = if sent { Outcome::Failed } else { Outcome::Unsent };
+        self.learn(now, Event::Finish { ticket: number, outcome, usage: Usage::default() });
         if let Some(rest) = cools {
             self.cool(rest, backend, now + grace, (Outcome::Unsent, Usage::default()));
         }
@@ -171,6 +177,7 @@ impl Sharing {
             Some(Request { permit: None, .. }) => self.tell(owner::Event::Cancel { ticket: number }),
             Some(_) => {
                 let (outcome, usage) = (Outcome::Unsent, Usage::default());
+                self.learn(self.now, Event::Finish { ticket: number, outcome, usage });
                 self.tell(owner::Event::Closed { ticket: number, outcome, usage });
             }
             None => {}
@@ -206,6 +213,13 @@ impl Sharing {
         self.tell(owner::Event::Cancel { ticket: number });
         let why = Refusal::Deadline { waited: now.since(request.since), retry_after: RETRY_AFTER_MIN };
         said.push((request.ticket, Verdict { said: Err(why), story: None }));
+    }
+
+    /// One that follows learns of servers by its own requests; a lead is told of them as of all others.
+    pub(super) fn learn(&mut self, now: Moment, event: Event) {
+        if let Part::Follows(scheduler) = self.part_mut() {
+            scheduler.handle(now, event, &mut Vec::new());
+        }
     }
 
     /// What a request leads to by now.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sched::{
-    BackendId, Candidate, Refusal, Story,
+    BackendId, Candidate, Event, Refusal, Story,
     lead::{self, StreamId},
     owner,
     permit::{Down, MEMBERS_MAX, Permit, Up},
@@ -92,9 +92,14 @@ impl Sharing {
 
     fn begin(&mut self, number: TicketId, permit: Permit, said: &mut Vec<Said>) {
         let story = self.story(number);
-        let scheduler = self.part().scheduler();
-        let (prefill_tps, prefix) = (scheduler.prefill_tps(number), scheduler.prefix(number));
         let Permit { backend, slot } = permit;
+        let Some(wants) = self.requests.get(&number).map(|request| request.wants.clone()) else { return };
+        let (prefill_tps, prefix) = match self.part() {
+            Part::Leads(lead) => (lead.order().prefill_tps(number), lead.order().prefix(number)),
+            Part::Follows(scheduler) => scheduler.taste(&wants, backend),
+        };
+        let arrival = Some(wants.arrival(number, Moment::NEVER));
+        self.learn(self.now, Event::Began { ticket: number, backend, arrival });
         let Some(request) = self.started(number, permit) else { return };
         let candidates = request.all.as_ref().unwrap_or(&request.wants.candidates);
         let ticket = request.ticket;
