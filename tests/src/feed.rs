@@ -34,8 +34,8 @@ struct Answers {
     acked: u64,
     faults: Vec<String>,
     hello: Option<v1::Hello>,
-    /// The term whose lead it says to be silent.
-    silent: Option<u64>,
+    /// The term of the lead that it speaks of, and whether that is silent.
+    lead: Option<(u64, bool)>,
     /// Whom it has proven dead.
     dead: Option<(String, u64)>,
 }
@@ -128,7 +128,15 @@ impl Feed {
     /// # Panics
     /// When it says nothing of the kind by `deadline`.
     pub async fn silent(&self, deadline: Duration) -> u64 {
-        self.told(deadline, |answers| answers.silent).await
+        self.told(deadline, |answers| answers.lead.filter(|(_, silent)| *silent)).await.0
+    }
+
+    /// The term whose lead has taken the data plane in.
+    ///
+    /// # Panics
+    /// When none has by `deadline`.
+    pub async fn led(&self, deadline: Duration) -> u64 {
+        self.told(deadline, |answers| answers.lead.filter(|(_, silent)| !silent)).await.0
     }
 
     /// The data plane and incarnation that this one has proven dead.
@@ -218,7 +226,7 @@ impl Follow for Service {
                     }
                     Some(follow_up::Message::Nack(nack)) => answers.faults.extend(nack.faults),
                     Some(follow_up::Message::LeadSeen(seen)) => {
-                        answers.silent = seen.silent.then_some(seen.term);
+                        answers.lead = Some((seen.term, seen.silent));
                     }
                     Some(follow_up::Message::Dead(dead)) => {
                         answers.dead = Some((dead.plane_id, dead.incarnation));

@@ -1,5 +1,7 @@
 //! Requests that cannot run at one data plane, for want of a lead and of a permit, are answered by another.
 
+use std::time::{Duration, Instant};
+
 use llmsim::{Kind, Settings, Sim};
 use proto::v1;
 use serde_json::{Value, json};
@@ -8,8 +10,11 @@ use tests::{
     rig::{self, DEADLINE, Plane},
 };
 
-/// Two data planes and the server behind them. The first leads by its picture; by that of the second one leads that is
-/// not there.
+/// Between two looks at something that comes by itself.
+const PACE: Duration = Duration::from_millis(10);
+
+/// Two data planes and the server behind them. The first was the only one and has all slots; then another comes, and one
+/// leads that is not there.
 struct Pair {
     sim: Sim,
     first: Plane,
@@ -27,6 +32,7 @@ fn sim(decode_tps: f64) -> Sim {
         slots: 4,
         decode_tps,
         prefill_tps: 0.0,
+        output_tokens: 100_000,
         ..Settings::default()
     })
     .expect("a simulated server starts")
@@ -64,32 +70,86 @@ impl Pair {
             peer: format!("{free}{here}"),
             ..v1::Registered::default()
         };
-        let mut rows = vec![row(&first_said), row(&second_said)];
+        let alone = row(&first_said);
+        let mut rows = vec![row(&second_said), alone.clone(), gone.clone()];
+        rows.sort_by(|a, b| a.plane_id.cmp(&b.plane_id));
         let dialects = [v1::Dialect::OpenaiChat];
         let backend = rig::backend("box", &sim.url(), v1::Kind::Vllm, 4, &["m"], &dialects);
         let given = v1::Snapshot { backends: vec![backend], salt: vec![7; 32], ..v1::Snapshot::default() };
-        let (leads, missing) = (lead(&rows[0], 5), lead(&gone, 7));
-        // It is alone at first, and so has all slots when the other comes.
-        let planes = rows[..1].to_vec();
-        let alone = v1::Snapshot { owner: true, lead: leads.clone(), planes, ..given.clone() };
-        let seq = first_feed.publish(alone).await;
+        let own = v1::Snapshot { owner: true, lead: lead(&alone, 5), planes: vec![alone], ..given.clone() };
+        let seq = first_feed.publish(own).await;
         first_feed.acked(seq, DEADLINE).await;
-        rows.sort_by(|a, b| a.plane_id.cmp(&b.plane_id));
-        let planes = rows.clone();
-        let seq =
-            first_feed.publish(v1::Snapshot { owner: true, lead: leads, planes, ..given.clone() }).await;
-        first_feed.acked(seq, DEADLINE).await;
-        let planes = [&[gone][..], &rows].concat();
-        let seq = second_feed.publish(v1::Snapshot { lead: missing, planes, ..given }).await;
-        second_feed.acked(seq, DEADLINE).await;
+        for feed in [&mut first_feed, &mut second_feed] {
+            let planes = rows.clone();
+            let seq = feed.publish(v1::Snapshot { lead: lead(&gone, 7), planes, ..given.clone() }).await;
+            feed.acked(seq, DEADLINE).await;
+        }
         Self { sim, first, second, first_feed, second_feed, first_said, second_said }
     }
 }
 
-fn chat(url: &str, stream: bool) -> reqwest::RequestBuilder {
+/// One that waits at a lead elsewhere, for a slot that another data plane has, is passed on to that one when the lead dies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_when_the_lead_dies_is_passed_on() {
+    let sim = sim(20.0);
+    let mut feeds = [Feed::start().await, Feed::start().await, Feed::start().await];
+    let (mut planes, mut rows) = (Vec::new(), Vec::new());
+    for feed in &feeds {
+        planes.push(Plane::follow(&feed.url, |_| {}).await);
+        rows.push(row(&feed.hello(DEADLINE).await));
+    }
+    let backend = rig::backend("box", &sim.url(), v1::Kind::Vllm, 1, &["m"], &[v1::Dialect::OpenaiChat]);
+    let given = v1::Snapshot { backends: vec![backend], salt: vec![7; 32], ..v1::Snapshot::default() };
+    let (holder, third) = (rows[0].clone(), rows[2].clone());
+    let alone =
+        v1::Snapshot { owner: true, lead: lead(&holder, 5), planes: vec![holder.clone()], ..given.clone() };
+    let seq = feeds[0].publish(alone).await;
+    feeds[0].acked(seq, DEADLINE).await;
+    // It runs here, and the slot stays here.
+    let long = ask(&planes[0].url, true, 100_000).send().await.expect("an answer");
+    assert_eq!(long.status(), 200);
+    rows.sort_by(|a, b| a.plane_id.cmp(&b.plane_id));
+    for feed in &mut feeds {
+        let picture = v1::Snapshot { lead: lead(&third, 7), planes: rows.clone(), ..given.clone() };
+        let seq = feed.publish(picture).await;
+        feed.acked(seq, DEADLINE).await;
+    }
+    for feed in &feeds[..2] {
+        assert_eq!(feed.led(DEADLINE).await, 7);
+    }
+    let url = planes[1].url.clone();
+    let waiting = tokio::spawn(async move { chat(&url, false).send().await.expect("an answer") });
+    waits(&planes[1]).await;
+    planes.pop().expect("the third").stop().await;
+    waits(&planes[0]).await;
+    drop(long);
+    let answer = tokio::time::timeout(DEADLINE, waiting).await.expect("in time").expect("no panic");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(header(&answer, "x-llmb-forwarded-to"), holder.plane_id);
+    assert_eq!(sim.stats().accepted, 2);
+}
+
+/// Returns when one request waits there.
+async fn waits(plane: &Plane) {
+    let (began, mut pace) = (Instant::now(), tokio::time::interval(PACE));
+    loop {
+        let view = plane.view().await;
+        if view["waiting"] == json!(1) {
+            return;
+        }
+        assert!(began.elapsed() < DEADLINE, "none waits: {view}");
+        pace.tick().await;
+    }
+}
+
+fn ask(url: &str, stream: bool, tokens: u32) -> reqwest::RequestBuilder {
     let messages = json!([{"role": "user", "content": "count"}]);
-    let body = json!({"model": "m", "max_tokens": 20, "stream": stream, "messages": messages});
+    let body = json!({"model": "m", "max_tokens": tokens, "stream": stream, "messages": messages});
     rig::client().post(format!("{url}/v1/chat/completions")).json(&body)
+}
+
+fn chat(url: &str, stream: bool) -> reqwest::RequestBuilder {
+    ask(url, stream, 20)
 }
 
 fn header(response: &reqwest::Response, name: &str) -> String {
@@ -129,6 +189,12 @@ async fn what_cannot_run_here_is_answered_by_another_unchanged() {
             assert_eq!(choices(&passed), choices(&direct));
         }
     }
+    for feed in [&pair.first_feed, &pair.second_feed] {
+        assert_eq!(feed.silent(DEADLINE).await, 7, "its lead is not there");
+        assert_eq!(feed.dead(DEADLINE).await, ("0-gone".to_owned(), 3));
+    }
+    let view = pair.second.view().await;
+    assert_eq!((&view["lead"]["term"], &view["lead"]["silent"]), (&json!(7), &json!(true)));
     let counted =
         rig::client().get(format!("{}/metrics", pair.second.admin)).send().await.expect("an answer");
     let counted = counted.text().await.expect("text");
@@ -142,8 +208,7 @@ async fn a_client_that_leaves_stops_the_engine_behind_two_data_planes() {
     let mut answer = chat(&pair.second.url, true).send().await.expect("an answer");
     assert!(answer.chunk().await.expect("a chunk").is_some());
     drop(answer);
-    let (began, mut pace) =
-        (std::time::Instant::now(), tokio::time::interval(std::time::Duration::from_millis(10)));
+    let (began, mut pace) = (Instant::now(), tokio::time::interval(PACE));
     while pair.sim.stats().running > 0 || pair.sim.stats().aborted == 0 {
         assert!(began.elapsed() < DEADLINE, "the engine works on: {:?}", pair.sim.stats());
         pace.tick().await;
@@ -169,5 +234,4 @@ async fn a_request_is_passed_on_once_and_a_client_cannot_ask_for_it() {
     let listed = rig::client().get(listed).header("x-llmb-forwarded-by", "x").send().await;
     assert_eq!(listed.expect("an answer").status(), 421);
     assert_eq!(pair.sim.stats().finished, 2);
-    drop((pair.first_feed, pair.second_feed));
 }

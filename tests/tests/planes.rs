@@ -65,11 +65,15 @@ impl Planes {
     }
 
     fn start_data_in(&mut self, folder: &str) {
+        self.start_data_as(folder, &[]);
+    }
+
+    fn start_data_as(&mut self, folder: &str, env: &[(&str, &str)]) {
         let (control, state) =
             (format!("http://{}", self.listen), self.folder.path().join(folder).display().to_string());
         let args = ["--control", &control, "--state-dir", &state, "--listen", "127.0.0.1:0"];
         let data =
-            Process::start("llmb-data", &[&args[..], &["--admin-listen", "127.0.0.1:0"]].concat(), &[]);
+            Process::start("llmb-data", &[&args[..], &["--admin-listen", "127.0.0.1:0"]].concat(), env);
         let line = data.line("its address", |line| line.contains("data plane serves"));
         self.url = format!("http://{}", field(&line, "listen"));
         self.data = Some(data);
@@ -329,11 +333,11 @@ async fn one_that_took_leave_does_not_lead_again_by_what_it_kept() {
     assert!(second_url.ends_with(&lead.serves));
     planes.settled().await;
     planes.kill_control();
-    planes.start_data();
+    planes.start_data_as("d", &[("LLMB_QUEUE_WAIT", "1")]);
     planes.serves("m").await;
     assert_eq!(planes.ask("m").await, 200, "{}", planes.said());
     assert_eq!(chat(&rig::client(), &second_url, "m").await, 200);
-    // With the other gone as well it has nothing to start by.
+    // With the other gone as well it has nothing to start by, and nobody to ask.
     drop(second);
     assert_eq!(planes.ask("m").await, 503, "{}", planes.said());
 }

@@ -1,6 +1,6 @@
 //! The other data planes: where they knock, and the stream to the one that leads.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Door {
     listener: TcpListener,
+    /// The same, kept open for as long as anything may run here, whatever becomes of those who serve it: that it refuses
+    /// connections is taken as proof that this process is dead.
+    open: std::net::TcpListener,
     /// Where.
     pub addr: SocketAddr,
     /// What others are told.
@@ -32,8 +35,7 @@ impl Door {
         let Some(control) = settings.control.clone() else { return Ok(None) };
         let wanted = settings.peer.unwrap_or_else(|| SocketAddr::new(settings.listen.ip(), 0));
         let fault = |source| StartError::Listen { addr: wanted, source };
-        let listener = TcpListener::bind(wanted).await.map_err(fault)?;
-        let addr = listener.local_addr().map_err(fault)?;
+        let (listener, open, addr) = listen(wanted).map_err(fault)?;
         let told = match settings.peer_advertise.clone() {
             Some(given) => given,
             // Names may have to be looked up.
@@ -41,8 +43,15 @@ impl Door {
                 tokio::task::spawn_blocking(move || told(addr, &control, here())).await.unwrap_or_default()
             }
         };
-        Ok(Some(Self { listener, addr, told }))
+        Ok(Some(Self { listener, open, addr, told }))
     }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<(TcpListener, std::net::TcpListener, SocketAddr)> {
+    let open = std::net::TcpListener::bind(addr)?;
+    open.set_nonblocking(true)?;
+    let (listener, addr) = (TcpListener::from_std(open.try_clone()?)?, open.local_addr()?);
+    Ok((listener, open, addr))
 }
 
 /// Streams and their tasks.
@@ -51,6 +60,7 @@ pub struct Peers {
     linker: Arc<Linker>,
     link: JoinHandle<()>,
     listen: JoinHandle<()>,
+    _open: std::net::TcpListener,
 }
 
 impl Peers {
@@ -69,7 +79,7 @@ impl Peers {
         shared.dispatch.join(linker.clone(), &shared.snapshot.load());
         let link = tokio::spawn(link.run(ends.clone()));
         let listen = tokio::spawn(listen::serve(door.listener, (ends, names), passing, over));
-        (Self { linker, link, listen }, seen)
+        (Self { linker, link, listen, _open: door.open }, seen)
     }
 
     /// What was said to the lead gets through, then nothing more is said.
@@ -101,4 +111,21 @@ fn places(shared: Arc<Shared>) -> Places {
             term,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_are_not_refused_while_the_process_lives_whoever_serves_them() {
+        let (listener, open, addr) = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        drop(listener);
+        assert!(TcpStream::connect(addr).is_ok());
+        drop(open);
+        let refused = TcpStream::connect(addr).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -173,6 +173,19 @@ async fn elsewhere(run: &Run, call: &Call, snapshot: &Snapshot, found: &Found) -
     forward::forward(&run.worker, snapshot, parcel, found.terms.deadlines.between_tokens).await
 }
 
+/// One that waited here, and can no longer run here: the answer of another data plane, or a slot here after all.
+async fn stranded(run: &Run, call: &Call) -> Result<Result<Response<Body>, Placed>, Fault> {
+    let shared = &run.worker.shared;
+    let (snapshot, dialect) = (shared.snapshot.load_full(), call.operation.dialect());
+    let found = snapshot.table.candidates(&call.ask.model, dialect);
+    let found = found.map_err(|none| no_route(&call.ask.model, dialect, none))?;
+    if let Some(response) = elsewhere(run, call, &snapshot, &found).await {
+        return Ok(Ok(response));
+    }
+    let patience = shared.limits.queue_wait.saturating_sub(run.inquiry.arrival.elapsed());
+    place::first(run, call, (snapshot, found), patience).await.map(Err)
+}
+
 fn no_route(model: &str, dialect: Dialect, none: NoRoute) -> Fault {
     let model = model.to_owned();
     match none {
@@ -225,8 +238,15 @@ fn estimated(call: &Call, status: StatusCode) -> Option<Response<Body>> {
 
 /// A call that takes a slot: on one backend after another as the core places it, until one answers or it is enough.
 async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> Result<Response<Body>, Fault> {
-    let Placed { mut found, chosen: mut place, mut lease } =
-        place::first(&run, &call, snapshot, found).await?;
+    let patience = run.worker.shared.limits.queue_wait;
+    let placed = match place::first(&run, &call, (snapshot, found), patience).await {
+        Err(Fault::Spare) if !run.inquiry.passed => match Box::pin(stranded(&run, &call)).await? {
+            Ok(response) => return Ok(response),
+            Err(placed) => Ok(placed),
+        },
+        placed => placed,
+    };
+    let Placed { mut found, chosen: mut place, mut lease } = placed?;
     let time = Time { deadlines: found.terms.deadlines, began: Instant::now() };
     let mut tried = Vec::new();
     loop {

@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Reverse,
+    future::pending,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::IpAddr,
     rc::Rc,
@@ -76,6 +77,21 @@ pub struct Parcel<'a> {
 pub fn wanted(worker: &Worker, snapshot: &Snapshot, found: &Found) -> bool {
     // Most have no other.
     snapshot.planes.rows.len() > 1 && worker.shared.dispatch.lends(&found.numbered()) == Lends::Elsewhere
+}
+
+/// Returns when a request that waits here can run at another data plane alone, since the lead does not answer any more.
+pub async fn stranded(worker: &Worker, found: &Found) {
+    let shared = &worker.shared;
+    let Some(mut lead) = shared.lead.get().cloned() else { return pending().await };
+    // One that has been silent for longer was so when the request came.
+    lead.mark_unchanged();
+    while lead.changed().await.is_ok() {
+        let silent = lead.borrow_and_update().is_some_and(|lead| lead.silent);
+        if silent && wanted(worker, &shared.snapshot.load(), found) {
+            return;
+        }
+    }
+    pending().await
 }
 
 /// Offers the request to one data plane after another. `None`: none of those that are reached has a permit for it.

@@ -5,7 +5,7 @@ use std::{cell::RefCell, cmp::Reverse, sync::Arc, time::Duration};
 use sched::{BackendId, Block, Chain, Class, Refusal};
 use wire::Fault;
 
-use super::{Call, Run, no_route, refusal};
+use super::{super::forward, Call, Run, no_route, refusal};
 use crate::{
     config::Snapshot,
     dispatch::{Answer, Failed, Lease, Waiting, Wish},
@@ -24,11 +24,10 @@ pub struct Placed {
 pub async fn first(
     run: &Run,
     call: &Call,
-    mut snapshot: Arc<Snapshot>,
-    mut found: Found,
+    (mut snapshot, mut found): (Arc<Snapshot>, Found),
+    mut patience: Duration,
 ) -> Result<Placed, Fault> {
     let shared = &run.worker.shared;
-    let mut patience = shared.limits.queue_wait;
     let prompt = prompt(call, snapshot.salt, found.draws());
     let draw = found.draw(prompt.opening().unwrap_or(run.inquiry.key));
     loop {
@@ -102,10 +101,18 @@ async fn taken(
     waiting: Waiting,
     found: &Found,
 ) -> Result<(usize, Lease, Option<Box<Found>>), Refusal> {
-    if waiting.queued() {
+    let waits = waiting.queued();
+    if waits {
         call.note.waits(waiting.ticket());
     }
-    let Answer { said, story } = waiting.slot().await;
+    let Answer { said, story } = tokio::select! {
+        biased;
+        answer = waiting.slot() => answer,
+        // In a box: few wait.
+        () = async { Box::pin(forward::stranded(&run.worker, found)).await }, if waits => {
+            return Err(Refusal::Spare);
+        }
+    };
     let (lease, grant, newer) = match said {
         Ok(taken) => taken,
         Err(why) => {
