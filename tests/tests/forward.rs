@@ -129,6 +129,45 @@ async fn who_waits_when_the_lead_dies_is_passed_on() {
     assert_eq!(sim.stats().accepted, 2);
 }
 
+/// One that nobody can take waits on, is offered again and again, and runs once there is a lead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_nobody_to_ask_waits_for_the_next_lead() {
+    let sim = sim(1000.0);
+    let mut feed = Feed::start().await;
+    let plane = Plane::follow(&feed.url, |_| {}).await;
+    let own = row(&feed.hello(DEADLINE).await);
+    let free = std::net::TcpListener::bind(rig::any_port()).expect("a port").local_addr().expect("bound");
+    let mut gone = v1::Registered { plane_id: "0-gone".to_owned(), peer: free.to_string(), ..own.clone() };
+    gone.dead_through = 0;
+    let backend = rig::backend("box", &sim.url(), v1::Kind::Vllm, 1, &["m"], &[v1::Dialect::OpenaiChat]);
+    let given = v1::Snapshot { backends: vec![backend], ..v1::Snapshot::default() };
+    let planes = vec![gone.clone(), own.clone()];
+    let seq = feed.publish(v1::Snapshot { lead: lead(&gone, 7), planes, ..given.clone() }).await;
+    feed.acked(seq, DEADLINE).await;
+    let url = plane.url.clone();
+    let waiting = tokio::spawn(async move { chat(&url, false).send().await.expect("an answer") });
+    // When it came, when the lead was found silent, and once more: longer than any single wait.
+    let (began, mut pace) = (Instant::now(), tokio::time::interval(PACE));
+    while offers(&plane).await < 3 {
+        assert!(began.elapsed() < DEADLINE && !waiting.is_finished(), "it does not wait");
+        pace.tick().await;
+    }
+    gone.dead_through = gone.incarnation;
+    let planes = vec![gone, own.clone()];
+    feed.publish(v1::Snapshot { owner: true, lead: lead(&own, 8), planes, ..given }).await;
+    let answer = tokio::time::timeout(DEADLINE, waiting).await.expect("in time").expect("no panic");
+    assert_eq!(answer.status(), 200);
+}
+
+/// Requests that were offered to others in vain.
+async fn offers(plane: &Plane) -> u32 {
+    let counted = rig::client().get(format!("{}/metrics", plane.admin)).send().await.expect("an answer");
+    let counted = counted.text().await.expect("text");
+    let unreached =
+        counted.lines().find_map(|line| line.strip_prefix("llmb_forwarded_total{outcome=\"unreached\"} "));
+    unreached.map_or(0, |count| count.parse().expect("a number"))
+}
+
 /// Returns when one request waits there.
 async fn waits(plane: &Plane) {
     let (began, mut pace) = (Instant::now(), tokio::time::interval(PACE));

@@ -19,6 +19,7 @@ use crate::{
     config::Snapshot,
     deadline::Time,
     journal::{Ending, Note},
+    peer::SILENT_AFTER,
     route::{Candidate, Found, NoRoute},
 };
 
@@ -173,17 +174,25 @@ async fn elsewhere(run: &Run, call: &Call, snapshot: &Snapshot, found: &Found) -
     forward::forward(&run.worker, snapshot, parcel, found.terms.deadlines.between_tokens).await
 }
 
-/// One that waited here, and can no longer run here: the answer of another data plane, or a slot here after all.
+/// One that waited here, and can no longer run here: the answer of another data plane, or a slot here after all, each time
+/// that a lead falls silent.
 async fn stranded(run: &Run, call: &Call) -> Result<Result<Response<Body>, Placed>, Fault> {
     let shared = &run.worker.shared;
-    let (snapshot, dialect) = (shared.snapshot.load_full(), call.operation.dialect());
-    let found = snapshot.table.candidates(&call.ask.model, dialect);
-    let found = found.map_err(|none| no_route(&call.ask.model, dialect, none))?;
-    if let Some(response) = elsewhere(run, call, &snapshot, &found).await {
-        return Ok(Ok(response));
+    loop {
+        let (snapshot, dialect) = (shared.snapshot.load_full(), call.operation.dialect());
+        let found = snapshot.table.candidates(&call.ask.model, dialect);
+        let found = found.map_err(|none| no_route(&call.ask.model, dialect, none))?;
+        if let Some(response) = elsewhere(run, call, &snapshot, &found).await {
+            return Ok(Ok(response));
+        }
+        let patience = shared.limits.queue_wait.saturating_sub(run.inquiry.arrival.elapsed());
+        let since = Instant::now();
+        match place::first(run, call, (snapshot, found), patience).await {
+            // Said at once, it is not for want of a lead.
+            Err(Fault::Spare) if since.elapsed() >= SILENT_AFTER => {}
+            placed => return placed.map(Err),
+        }
     }
-    let patience = shared.limits.queue_wait.saturating_sub(run.inquiry.arrival.elapsed());
-    place::first(run, call, (snapshot, found), patience).await.map(Err)
 }
 
 fn no_route(model: &str, dialect: Dialect, none: NoRoute) -> Fault {
