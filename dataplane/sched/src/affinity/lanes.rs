@@ -199,11 +199,9 @@ impl Lanes {
         if tokens == common {
             return;
         }
-        if self.ram == 0 {
+        // a slot that keeps half of it or more is not saved before it is cut
+        if self.ram == 0 || common * 2 >= tokens {
             return lost.push(Lost { tokens: (tokens - common) as u32, age: idle });
-        }
-        if common * 2 >= tokens {
-            return;
         }
         if tokens > self.ram {
             return lost.push(Lost { tokens: tokens as u32, age: idle });
@@ -247,17 +245,50 @@ mod tests {
         }))
     }
 
+    /// A prompt is answered. What that makes the server forget, and how much of it was there.
+    fn answer(lanes: &mut Lanes, ticket: u64, text: &str) -> (Vec<u32>, u32) {
+        let (prompt, mut lost) = (chain(text), Vec::new());
+        let warm = lanes.peek(&prompt, prompt.tokens()).unwrap();
+        let held = lanes.lanes()[warm.lane].held.clone();
+        lanes.displaced(&held, Span::ZERO, (warm.here, warm.saved), Moment(0), &mut lost);
+        lanes.start(TicketId(ticket), prompt, warm, Moment(ticket));
+        lanes.finish(TicketId(ticket), 0, End::Tool, Moment(ticket));
+        (lost.iter().map(|lost| lost.tokens).collect(), warm.cached)
+    }
+
     #[test]
     fn of_those_with_one_beginning_the_first_comes_back_from_memory() {
         let mut lanes = Lanes::default();
         lanes.resize(1, 100_000);
         for (ticket, text) in (0..).zip(["sabc", "sdef", "xyz", "sghi"]) {
-            let warm = lanes.peek(&chain(text), 4000).unwrap();
-            lanes.start(TicketId(ticket), chain(text), warm, Moment(ticket));
-            lanes.finish(TicketId(ticket), 0, End::Tool, Moment(ticket));
+            answer(&mut lanes, ticket, text);
         }
         // the last came upon nothing in the slot, and took the first that begins as it does
         assert_eq!(lanes.anywhere(&chain("sabc")), 1000);
         assert_eq!(lanes.anywhere(&chain("sdef")), 4000);
+    }
+
+    #[test]
+    fn what_is_told_to_be_lost_is_not_there_when_it_is_wanted() {
+        for (ram, first, other, lost, cached) in [
+            // nothing in common: saved where there is room
+            (0, "abcd", "wxyz", vec![4000], 0),
+            (9_000, "abcd", "wxyz", vec![], 4000),
+            (3_000, "abcd", "wxyz", vec![4000], 0),
+            // less than half stays: as before
+            (9_000, "abcd", "axyz", vec![], 4000),
+            // half or more stays: the rest is cut off, memory or not
+            (0, "abcd", "abyz", vec![2000], 2000),
+            (9_000, "abcd", "abyz", vec![2000], 2000),
+            (9_000, "abcd", "abcz", vec![1000], 3000),
+            // it goes on
+            (9_000, "abcd", "abcdef", vec![], 4000),
+        ] {
+            let mut lanes = Lanes::default();
+            lanes.resize(1, ram);
+            answer(&mut lanes, 1, first);
+            assert_eq!(answer(&mut lanes, 2, other).0, lost, "{ram} {first} {other}");
+            assert_eq!(answer(&mut lanes, 3, first).1, cached, "{ram} {first} {other}");
+        }
     }
 }
