@@ -8,12 +8,15 @@ use crate::returns::End;
 use crate::sorted::Sorted;
 use crate::{BackendId, ModelId, Moment, Span, TicketId};
 
+mod ages;
 mod lanes;
 mod pool;
+mod size;
 mod table;
 
 pub(crate) use lanes::Lanes;
 pub(crate) use pool::Pool;
+pub(crate) use size::Reach;
 pub(crate) use table::Table;
 
 /// Blocks that all mirrors together remember, at most but for what requests use; what was not used for longest in some
@@ -22,13 +25,6 @@ pub const RECORDS_MAX: usize = 1 << 20;
 /// More or less cached than was thought says something from this many tokens on, and from this part of the prompt on.
 const SURPRISE_TOKENS: u32 = 1024;
 const SURPRISE_PART: u32 = 8;
-/// What a surprise changes the capacity by. One that is thought too large costs more than one that is thought too small:
-/// conversations are sent to where they no longer are.
-const LARGER: f64 = 1.1;
-const SMALLER: f64 = 0.8;
-/// A prompt was used recently when less than this part of the capacity was taken in since.
-const RECENT: f64 = 0.25;
-
 /// How a server keeps prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
@@ -166,10 +162,10 @@ impl Affinity {
         (ticket, prompt, total): (TicketId, &Chain, u32),
         warm: Option<Warm>,
         now: Moment,
-    ) -> (u32, f64, Before) {
+    ) -> (u32, Reach, Before) {
         // a prompt that is not compared takes a slot of its server, but leaves no trace in a pool
         if prompt.len() == 0 && !matches!(self.mirrors.get(place), Some(Mirror::Lanes(_))) {
-            return (0, 0.0, None);
+            return (0, Reach::default(), None);
         }
         let mirror = self.mirrors.get_or_insert_with(place, || Mirror::new(cache));
         self.records -= mirror.records();
@@ -180,9 +176,9 @@ impl Affinity {
         };
         debug_assert_eq!(warm, mirror.peek(prompt, total), "what was found just before is no longer so");
         let started = match (&mut *mirror, warm) {
-            (_, None) => (0, 0.0, None),
+            (_, None) => (0, Reach::default(), None),
             (Mirror::Lanes(lanes), Some(warm)) => {
-                (warm.cached, 0.0, lanes.start(ticket, prompt.clone(), warm, now))
+                (warm.cached, Reach::default(), lanes.start(ticket, prompt.clone(), warm, now))
             }
             (Mirror::Pool(pool), Some(warm)) => {
                 (warm.cached, pool.start(ticket, prompt.clone(), warm, now), None)
@@ -222,24 +218,19 @@ impl Affinity {
         });
     }
 
-    /// A server said how much of a prompt of `total` tokens was cached where `thought` was expected, with `distance`
-    /// as it was at the start. What it lost is not forgotten here: what is sent there builds it up again.
+    /// A server said how much of a prompt of `total` tokens that started at `since` was cached where `thought` was
+    /// expected, as far back as it was at the start. What it lost is not forgotten here: what is sent there builds it up again.
     pub(crate) fn learn(
         &mut self,
         place: (BackendId, ModelId),
         total: u32,
-        cached: u32,
-        thought: u32,
-        distance: f64,
+        told: (u32, u32),
+        reach: Reach,
+        since: Moment,
     ) {
-        let surprise = surprise(total);
         self.change(place, |mirror| {
             let Mirror::Pool(pool) = mirror else { return };
-            if cached > thought.saturating_add(surprise) {
-                pool.scale(LARGER);
-            } else if cached.saturating_add(surprise) < thought && distance > RECENT {
-                pool.scale(SMALLER);
-            }
+            pool.learn(total, told, reach, since);
         });
     }
 

@@ -1,6 +1,6 @@
 //! What the core has learned, and what it expects of a request that runs.
 
-use crate::affinity::{Affinity, Before, Cache, Warm};
+use crate::affinity::{Affinity, Before, Cache, Reach, Warm};
 use crate::estimate::Estimate;
 use crate::lengths::Answers;
 use crate::queue::Ticket;
@@ -14,8 +14,8 @@ pub(crate) struct Course {
     pub(crate) place: (BackendId, ModelId),
     /// Tokens of its prompt that were thought to be cached.
     pub(crate) thought: u32,
-    /// How long ago, in parts of the cache, they were used.
-    distance: f64,
+    /// How far back they lie.
+    reach: Reach,
     before: Before,
     /// Seconds until its first token, the load of the model included.
     pub(crate) prefill: f64,
@@ -52,13 +52,13 @@ impl Known {
     ) -> Course {
         let arrival = &ticket.arrival;
         let what = (arrival.ticket, &arrival.prompt, ticket.tokens());
-        let (cached, distance, before) = self.caches.start(place, (cache, slots), what, warm, now);
+        let (cached, reach, before) = self.caches.start(place, (cache, slots), what, warm, now);
         let thought = cached.min(ticket.tokens().saturating_sub(1));
         let load = if loads { self.speeds.load(place) } else { 0.0 };
         let prefill = load + f64::from(ticket.tokens() - thought) / self.speeds.prefill(place);
         let answer = self.answers.expected(ticket.like());
         let charge = prefill + answer / self.speeds.decode(place);
-        Course { place, thought, distance, before, prefill, load, answer, charge, shared: false }
+        Course { place, thought, reach, before, prefill, load, answer, charge, shared: false }
     }
 
     /// It ended without reaching the server.
@@ -106,7 +106,8 @@ impl Known {
         };
         if let Some(cached) = told {
             let ours = u64::from(cached) * u64::from(ticket.tokens()) / u64::from(total.max(1));
-            self.caches.learn(course.place, ticket.tokens(), ours as u32, course.thought, course.distance);
+            let told = (ours as u32, course.thought);
+            self.caches.learn(course.place, ticket.tokens(), told, course.reach, since);
         }
         let uncached = total - told.unwrap_or(thought);
         let waited = first.map(|first| first.since(since));

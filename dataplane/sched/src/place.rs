@@ -20,6 +20,11 @@ const HOLD_STEP: Span = Span::from_millis(500);
 /// A voluntary wait is never looked at again sooner.
 const WAIT_STEP: Span = Span::from_millis(50);
 
+/// No voluntary wait is longer than so many seconds and this part of what it saves: a slot that did not come free for so
+/// long may not for long, but where all else takes minutes, it is worth to go on for longer.
+const WAIT_SURE_S: f64 = 10.0;
+const WAIT_FURTHER: f64 = 0.1;
+
 /// So long before its deadline nobody waits for what is better than a free slot.
 const DEADLINE_SPARED: Span = Span::from_millis(100);
 
@@ -323,7 +328,9 @@ impl At<'_> {
         }
         let saves = (now.cost - (later.cost - later.wait)).max(0.0);
         let (since, first) = *declined.get_or_insert((self.now, saves));
-        let worth = Span::of_secs(self.tuning.wait_budget * saves.max(first)).min(self.tuning.wait_max);
+        let saves = saves.max(first);
+        let part = (self.tuning.wait_budget * saves).min(WAIT_SURE_S + WAIT_FURTHER * saves);
+        let worth = Span::of_secs(part).min(self.tuning.wait_max);
         let waited = self.now.since(since);
         if waited >= worth {
             return Ok(Reason::Waited);

@@ -37,7 +37,7 @@ pub struct Tuning {
     pub interference_weight: f64,
     /// A busy slot must be better by this part to be waited for.
     pub wait_margin: f64,
-    /// The longest voluntary wait, in parts of what it saves.
+    /// The longest voluntary wait, in parts of what it saves; but no more than 10 s and a tenth of that.
     pub wait_budget: f64,
     /// The longest voluntary wait of all.
     pub wait_max: Span,
@@ -65,7 +65,7 @@ impl Default for Tuning {
             interference_weight: 1.0,
             wait_margin: 0.2,
             wait_budget: 0.5,
-            wait_max: Span::from_secs(20),
+            wait_max: Span::from_secs(40),
             hold: 1.0,
             hold_max: Span::from_secs(20),
             hold_tenure: Span::from_secs(300),

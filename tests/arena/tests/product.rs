@@ -84,25 +84,25 @@ fn the_figures_of_the_rule_are_reached() {
         assert!(score.warm >= warm && score.ttft <= ttft, "{world}: {score:?}");
     }
     for policy in ["product", "product in order"] {
-        // a 99th percentile is that of some ten requests of a seed: of three it says little
-        let score = over(12, policy, "hetero6:agentic:1");
-        assert!(score.p99 <= 60.0 && score.turns >= 41.0, "{policy}: {score:?}");
+        // a 99th percentile is that of some ten requests of a seed: twelve say what three may only chance upon
+        for seeds in [3, 12] {
+            let score = over(seeds, policy, "hetero6:agentic:1");
+            assert!(score.p99 <= 60.0 && score.turns >= 41.0, "{policy}, {seeds} seeds: {score:?}");
+        }
     }
     assert!(score("least connections", "hetero6:agentic:1").ttft >= 18.0);
 }
 
-/// What the servers hold is learned: a pool that is said to hold half as much, or twice, is soon known for what it is.
+/// What the servers hold is learned: a pool that is said to hold half as much, or twice, is soon known for what it is,
+/// and one that was restarted is not taken for a smaller one.
 #[test]
 fn a_wrong_capacity_is_learned() {
-    let scene = Scene::parse("hetero6:agentic:0.5").expect("a world");
-    let ttft = |name: &str| {
-        let policy = Policy::named(name).unwrap_or_else(|| panic!("no policy {name}"));
-        policy.score(&scene, 6).expect("no trace is needed").ttft
-    };
-    let right = ttft("product");
-    for said in ["product capacity x0.5", "product capacity x2"] {
-        let wrong = ttft(said);
-        assert!(wrong <= 1.35 * right, "{said}: {wrong:.2} s for {right:.2} s");
+    for world in ["hetero6:agentic:0.5", "vllm4:agentic:0.75", "vllm4:agentic:0.75:loss=60"] {
+        let right = over(12, "product", world).ttft;
+        for said in ["product capacity x0.5", "product capacity x2"] {
+            let wrong = over(12, said, world).ttft;
+            assert!(wrong <= 1.15 * right, "{world}, {said}: {wrong:.2} s for {right:.2} s");
+        }
     }
 }
 

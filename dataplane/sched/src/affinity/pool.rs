@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ages::{Ages, Stamp};
+use super::size::{Reach, Size};
 use super::table::Table;
 use super::{Lost, Warm};
 use crate::chain::Chain;
@@ -12,9 +14,8 @@ use crate::{Moment, TicketId};
 const NONE: u32 = u32::MAX;
 /// How many ends of sequences are looked at to tell what a start would displace.
 const LEAVES_SEEN_MAX: usize = 24;
-/// A pool is never learned to be smaller or larger, in tokens.
-const TOKENS_MIN: u64 = 20_000;
-const TOKENS_MAX: u64 = 4_000_000;
+/// What is used within this part of the capacity counts as used at one time.
+const SPAN_PARTS: u64 = 32;
 /// What an answer is called: its text is not known, so it hangs at the prompt that it answers.
 const ANSWER: u64 = 0xA5A5_5A5A_A5A5_5A5A;
 
@@ -24,29 +25,20 @@ struct Node {
     last: Moment,
     parent: u32,
     tokens: u32,
-    /// In units of 64 tokens: how much the pool had taken in when this was last used.
-    clock: u32,
+    /// When that was, while no request uses it.
+    stamp: Stamp,
     kids: u16,
     pins: u16,
-}
-
-impl Node {
-    /// A request uses it from now on; the answer is what lies above it.
-    fn take(&mut self, now: Moment, clock: u32) -> u32 {
-        (self.last, self.clock) = (now, clock);
-        self.pins = self.pins.saturating_add(1);
-        self.parent
-    }
 }
 
 /// The pool of one model on one server.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// What the server told, or was guessed.
-    told: u32,
-    capacity: u64,
+    size: Size,
     used: u64,
-    taken_in: u64,
+    /// Of that, what requests use.
+    pinned: u64,
+    ages: Ages,
     nodes: Vec<Node>,
     spare: Vec<u32>,
     table: Table,
@@ -59,10 +51,10 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(capacity: u32) -> Self {
         Pool {
-            told: capacity,
-            capacity: u64::from(capacity).clamp(TOKENS_MIN, TOKENS_MAX),
+            size: Size::new(capacity),
             used: 0,
-            taken_in: 0,
+            pinned: 0,
+            ages: Ages::default(),
             nodes: Vec::new(),
             spare: Vec::new(),
             table: Table::default(),
@@ -111,55 +103,62 @@ impl Pool {
         Warm { cached: self.tokens_there(prompt, blocks), blocks, deepest, ..Warm::default() }
     }
 
-    /// The server holds more, or less, than was thought.
-    pub(crate) fn scale(&mut self, factor: f64) {
-        self.capacity = ((self.capacity as f64 * factor) as u64).clamp(TOKENS_MIN, TOKENS_MAX);
+    /// Of a prompt of `total` tokens that started at `since` so many were cached, where `thought` were expected.
+    pub(crate) fn learn(&mut self, total: u32, told: (u32, u32), reach: Reach, since: Moment) {
+        self.size.learn(total, told, reach, since);
         self.trim();
     }
 
-    /// The server says how much it holds: what was learned counts while it says the same. The answer is whether it does not.
+    /// The server says how much it holds. The answer is whether that is new.
     pub(crate) fn tell(&mut self, told: u32) -> bool {
-        if self.told == told {
-            return false;
-        }
-        self.told = told;
-        self.capacity = u64::from(told).clamp(TOKENS_MIN, TOKENS_MAX);
+        let new = self.size.tell(told);
         self.trim();
-        true
+        new
     }
 
-    /// A request starts of whose prompt `peek` found this. The answer is how many tokens were taken in since that was last
-    /// used, in parts of the capacity.
-    pub(crate) fn start(&mut self, ticket: TicketId, prompt: Chain, warm: Warm, now: Moment) -> f64 {
-        let since = |place| self.clock().wrapping_sub(self.node(place).clock);
-        let distance =
-            warm.deepest.map_or(0.0, |place| f64::from(since(place)) * 64.0 / self.capacity as f64);
+    /// A request starts of whose prompt `peek` found this. The answer is how far back that lies.
+    pub(crate) fn start(&mut self, ticket: TicketId, prompt: Chain, warm: Warm, now: Moment) -> Reach {
+        let used = self.used as u32;
+        let reach = warm.deepest.map_or(Reach { used, ..Reach::default() }, |place| {
+            let node = self.node(place);
+            let idle = if node.pins > 0 { 0 } else { self.ages.since(node.stamp) };
+            Reach { tokens: (self.pinned + idle) as u32, last: node.last, used }
+        });
+        self.ages.turn(self.size.tokens() / SPAN_PARTS);
         self.insert(&prompt, warm.blocks, warm.deepest.unwrap_or(NONE), now);
         self.running.insert(ticket, (prompt, warm.blocks));
         self.trim();
-        distance
+        reach
     }
 
     /// A request ended, with so many tokens answered; `None` when it never reached the server, which has no more than before.
     pub(crate) fn finish(&mut self, ticket: TicketId, answer: Option<u32>, now: Moment) {
         let Some((prompt, before)) = self.running.remove(&ticket) else { return };
+        self.ages.turn(self.size.tokens() / SPAN_PARTS);
         let end = prompt.hash().and_then(|hash| self.find(hash));
         if let (Some(end), Some(answer)) = (end, answer.filter(|answer| *answer > 0)) {
             self.hang(end, answer, now);
         }
-        let mut below = NONE;
+        let (mut below, mut idle, stamp) = (NONE, 0, self.ages.now());
         for block in (0..prompt.len()).rev() {
             if let Some(place) = self.above(below, prompt.hash_at(block)) {
-                self.touch(place, now);
-                self.unpin(place);
+                idle += self.unpin(place, stamp, now);
                 below = place;
                 if answer.is_none() && block >= before && self.leaves.remove(&(now, place)) {
+                    self.idle(std::mem::take(&mut idle));
                     self.remove(place);
                     below = NONE;
                 }
             }
         }
+        self.idle(idle);
         self.trim();
+    }
+
+    /// Nobody uses so many tokens any more that were used until now.
+    fn idle(&mut self, tokens: u64) {
+        self.pinned -= tokens;
+        self.ages.add(tokens);
     }
 
     /// What the server forgets when the prompt and an answer of so many tokens come in.
@@ -172,7 +171,7 @@ impl Pool {
         lost: &mut Vec<Lost>,
     ) {
         let needed = (u64::from(prompt.tokens()) + u64::from(answer)).saturating_sub(cached.into());
-        let mut over = needed.saturating_sub(self.capacity.saturating_sub(self.used));
+        let mut over = needed.saturating_sub(self.size.tokens().saturating_sub(self.used));
         for (_, leaf) in self.leaves.iter().take(LEAVES_SEEN_MAX) {
             if over == 0 {
                 break;
@@ -201,7 +200,8 @@ impl Pool {
 
     /// Takes out a node that is no leaf any more.
     fn remove(&mut self, place: u32) {
-        let Node { hash, tokens, parent, .. } = *self.node(place);
+        let Node { hash, tokens, parent, stamp, .. } = *self.node(place);
+        self.ages.remove(u64::from(tokens), stamp);
         let nodes = &self.nodes;
         self.table.remove(hash, |place| nodes[place as usize].hash);
         self.used -= u64::from(tokens);
@@ -217,29 +217,42 @@ impl Pool {
     }
 
     fn trim(&mut self) {
-        while self.used > self.capacity && self.forget_oldest() {}
+        while self.used > self.size.tokens() && self.forget_oldest() {}
     }
 
     /// Takes in a prompt, of which so many blocks are there down to `deepest`, and pins it.
     fn insert(&mut self, prompt: &Chain, blocks: usize, deepest: u32, now: Moment) {
-        let clock = self.clock();
         let mut above = deepest;
+        // most of a prompt was used at one time: what was is told of at once
+        let mut used = (Stamp::NEVER, 0);
         for hash in prompt.hashes(blocks).rev() {
             // what lies above is thought to be the block before; hashes that meet by accident are looked up
-            above = match self.nodes.get_mut(above as usize) {
-                Some(node) if node.hash == hash && node.kids > 0 => node.take(now, clock),
-                _ => match self.find(hash) {
-                    Some(place) => self.take(place, now, clock),
-                    None => above,
-                },
+            let place = match self.nodes.get_mut(above as usize) {
+                Some(node) if node.hash == hash => {
+                    // it is above one of the same time, so it is no leaf
+                    if node.stamp == used.0 && node.pins == 0 {
+                        (node.last, node.pins) = (now, 1);
+                        used.1 += u64::from(node.tokens);
+                        above = node.parent;
+                        continue;
+                    }
+                    Some(above)
+                }
+                _ => self.find(hash),
             };
+            if let Some(place) = place {
+                used = self.pin(place, now, used);
+                above = self.node(place).parent;
+            }
         }
+        self.taken(used);
         let mut parent = deepest;
         for block in blocks..prompt.len() {
             let hash = prompt.hash_at(block);
             let place = match self.find(hash) {
                 Some(place) => {
-                    self.take(place, now, self.clock());
+                    let used = self.pin(place, now, (Stamp::NEVER, 0));
+                    self.taken(used);
                     place
                 }
                 None => {
@@ -247,10 +260,7 @@ impl Pool {
                     if prompt.own(block) && block > 0 {
                         self.drop_answer(prompt.hash_at(block - 1));
                     }
-                    let place = self.add(hash, parent, prompt.tokens_at(block), now);
-                    self.nodes[place as usize].pins = 1;
-                    self.touch(place, now);
-                    place
+                    self.add(hash, parent, prompt.tokens_at(block), (1, now))
                 }
             };
             parent = place;
@@ -267,26 +277,44 @@ impl Pool {
         }
     }
 
-    /// As of a node, of one that may be a leaf until now.
-    fn take(&mut self, place: u32, now: Moment, clock: u32) -> u32 {
+    /// A request uses it from now on. `used` is what was last used at one time, and so is the answer.
+    fn pin(&mut self, place: u32, now: Moment, mut used: (Stamp, u64)) -> (Stamp, u64) {
         let node = &mut self.nodes[place as usize];
-        if node.kids == 0 && node.pins == 0 {
-            self.leaves.remove(&(node.last, place));
+        let before = std::mem::replace(&mut node.last, now);
+        node.pins = node.pins.saturating_add(1);
+        if node.pins > 1 {
+            return used;
         }
-        node.take(now, clock)
+        let Node { kids, stamp, tokens, .. } = *node;
+        if kids == 0 {
+            self.leaves.remove(&(before, place));
+        }
+        if stamp != used.0 {
+            self.taken(used);
+            used = (stamp, 0);
+        }
+        (stamp, used.1 + u64::from(tokens))
+    }
+
+    /// Requests use so many tokens from now on that were last used then.
+    fn taken(&mut self, (stamp, tokens): (Stamp, u64)) {
+        self.pinned += tokens;
+        self.ages.remove(tokens, stamp);
     }
 
     fn hang(&mut self, end: u32, answer: u32, now: Moment) {
         let hash = self.node(end).hash ^ ANSWER;
         match self.find(hash) {
             Some(place) => {
-                self.touch(place, now);
-                let before = std::mem::replace(&mut self.nodes[place as usize].tokens, answer);
-                self.used = self.used - u64::from(before) + u64::from(answer);
+                let node = &mut self.nodes[place as usize];
+                self.leaves.remove(&(node.last, place));
+                self.ages.remove(u64::from(node.tokens), node.stamp);
+                self.used = self.used - u64::from(node.tokens) + u64::from(answer);
+                (node.tokens, node.last, node.stamp) = (answer, now, self.ages.add(answer.into()));
                 self.leaves.insert((now, place));
             }
             None => {
-                let place = self.add(hash, end, answer, now);
+                let place = self.add(hash, end, answer, (0, now));
                 self.leaves.insert((now, place));
             }
         }
@@ -299,8 +327,10 @@ impl Pool {
         }
     }
 
-    fn add(&mut self, hash: u64, parent: u32, tokens: u32, now: Moment) -> u32 {
-        let node = Node { hash, last: now, parent, tokens, clock: self.clock(), kids: 0, pins: 0 };
+    fn add(&mut self, hash: u64, parent: u32, tokens: u32, (pins, last): (u16, Moment)) -> u32 {
+        let stamp = if pins == 0 { self.ages.add(tokens.into()) } else { Stamp::NEVER };
+        self.pinned += if pins == 0 { 0 } else { u64::from(tokens) };
+        let node = Node { hash, last, parent, tokens, stamp, kids: 0, pins };
         let place = match self.spare.pop() {
             Some(place) => {
                 self.nodes[place as usize] = node;
@@ -314,7 +344,6 @@ impl Pool {
         let nodes = &self.nodes;
         self.table.insert(hash, place, |place| nodes[place as usize].hash);
         self.used += u64::from(tokens);
-        self.taken_in += u64::from(tokens);
         if parent != NONE {
             let above = &mut self.nodes[parent as usize];
             if above.kids == 0 && above.pins == 0 {
@@ -325,22 +354,22 @@ impl Pool {
         place
     }
 
-    /// It is used now, and no longer free to go until it is unpinned.
-    fn touch(&mut self, place: u32, now: Moment) {
-        let clock = self.clock();
+    /// A request that used it until now no longer does; the answer is how many tokens nobody uses then.
+    fn unpin(&mut self, place: u32, stamp: Stamp, now: Moment) -> u64 {
         let node = &mut self.nodes[place as usize];
-        if node.kids == 0 && node.pins == 0 {
-            self.leaves.remove(&(node.last, place));
+        // nobody uses it, or more than can be counted: it stays as it is
+        if matches!(node.pins, 0 | u16::MAX) {
+            return 0;
         }
-        (node.last, node.clock) = (now, clock);
-    }
-
-    fn unpin(&mut self, place: u32) {
-        let node = &mut self.nodes[place as usize];
-        node.pins = node.pins.saturating_sub(1);
-        if node.pins == 0 && node.kids == 0 {
-            self.leaves.insert((node.last, place));
+        (node.last, node.pins) = (now, node.pins - 1);
+        if node.pins > 0 {
+            return 0;
         }
+        node.stamp = stamp;
+        if node.kids == 0 {
+            self.leaves.insert((now, place));
+        }
+        u64::from(self.nodes[place as usize].tokens)
     }
 
     fn find(&self, hash: u64) -> Option<u32> {
@@ -349,9 +378,5 @@ impl Pool {
 
     fn node(&self, place: u32) -> &Node {
         &self.nodes[place as usize]
-    }
-
-    fn clock(&self) -> u32 {
-        (self.taken_in / 64) as u32
     }
 }

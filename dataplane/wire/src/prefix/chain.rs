@@ -94,6 +94,11 @@ impl<'o> Chain<'o> {
         }
         self.hash = xxh3_64_with_seed(&self.block[..self.filled], self.hash);
         self.filled = 0;
+        self.closed()
+    }
+
+    /// The hash is that of one more block.
+    fn closed(&mut self) -> Result<(), Stop> {
         let total = self.bytes.div_ceil(BYTES_PER_TOKEN);
         let tokens = u32::try_from(total - self.told + self.others).unwrap_or(u32::MAX);
         (self.told, self.others) = (total, 0);
@@ -106,9 +111,16 @@ impl<'o> Chain<'o> {
     fn push(&mut self, mut bytes: &[u8], weight: u64) -> Result<(), Stop> {
         while bytes.len() > BLOCK_BYTES - self.filled {
             let (now, later) = bytes.split_at(BLOCK_BYTES - self.filled);
-            self.add(now, weight);
-            self.close()?;
             bytes = later;
+            if self.filled > 0 {
+                self.add(now, weight);
+                self.close()?;
+            } else {
+                // a whole block is hashed where it lies
+                self.hash = xxh3_64_with_seed(now, self.hash);
+                self.bytes += weight * now.len() as u64;
+                self.closed()?;
+            }
         }
         self.add(bytes, weight);
         Ok(())
