@@ -149,8 +149,28 @@ impl Process {
     /// # Panics
     /// When it is gone.
     pub fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it where it is; its connections stay as they are.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("the process is ours");
+        kill_process(pid, signal).expect("the process is ours");
     }
 
     /// kill -9, and waits for its end.

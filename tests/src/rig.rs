@@ -115,7 +115,22 @@ pub fn snapshot(backends: Vec<v1::SnapshotBackend>) -> v1::Snapshot {
 /// When TLS cannot be set up.
 #[must_use]
 pub fn client() -> reqwest::Client {
+    tls();
+    reqwest::Client::builder().timeout(DEADLINE).build().expect("an HTTP client")
+}
+
+/// One that waits for so long, with a connection of its own for each request.
+///
+/// # Panics
+/// When TLS cannot be set up.
+#[must_use]
+pub fn patient(within: Duration) -> reqwest::Client {
+    tls();
+    let client = reqwest::Client::builder().timeout(within).pool_max_idle_per_host(0);
+    client.build().expect("an HTTP client")
+}
+
+fn tls() {
     // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(DEADLINE).build().expect("an HTTP client")
 }

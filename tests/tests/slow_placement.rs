@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use llmsim::{Kind, Settings};
-use placement::{batch, fleet::Fleet, swaps, talk::Talk, words};
+use placement::{Asked as _, batch, fleet::Fleet, swaps, talk::Talk, words};
 use proto::v1;
 use serde_json::json;
 use tests::rig::DEADLINE;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use llmsim::{Settings, TOKEN_BYTES};
 use serde_json::json;
 
-use super::{fleet::Fleet, words};
+use super::{Asked as _, fleet::Fleet, words};
 use crate::slow_parts::Chance;
 
 /// Words of a prompt, from and to.

@@ -10,6 +10,7 @@ use proto::v1;
 use serde_json::{Value, json};
 use tests::{process::Process, rig};
 
+use super::Asked;
 use crate::slow_parts::{
     PATIENCE,
     planes::{Manage, address, control, data, manage},
@@ -61,11 +62,6 @@ impl Fleet {
         fleet
     }
 
-    /// Whether the slots of a server share what it keeps of prompts.
-    pub fn pooled(&self) -> bool {
-        self.pooled
-    }
-
     /// Serves a model under another name too, placed by a rule of its own.
     pub async fn route(&mut self, name: &str, model: &str, policy: v1::Policy) {
         let target = v1::Target { model: model.to_owned(), ..v1::Target::default() };
@@ -103,23 +99,6 @@ impl Fleet {
         }
     }
 
-    /// Asks in a stream, and reads it to its end.
-    pub async fn chat(&self, model: &str, messages: &[Value]) -> Told {
-        let body = json!({"model": model, "messages": messages, "stream": true});
-        let asked = self.client.post(format!("{}/v1/chat/completions", self.url)).json(&body);
-        let answer = asked.send().await.expect("an answer");
-        let backend = answer.headers().get("x-llmb-backend").and_then(|name| name.to_str().ok());
-        let backend = backend.unwrap_or_default().to_owned();
-        let (status, text) = (answer.status(), answer.text().await.expect("a whole stream"));
-        assert!(status == 200 && text.contains("[DONE]"), "{status} {text}");
-        let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
-        let said = events.filter_map(|event| {
-            let event: Value = serde_json::from_str(event).ok()?;
-            event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)
-        });
-        Told { backend, text: said.collect() }
-    }
-
     /// Tokens that were expected to be cached, that were told to have been, and the sum of the differences.
     pub async fn foreseen(&self) -> [u64; 3] {
         let answer = self.client.get(format!("{}/metrics", self.admin)).send().await.expect("an answer");
@@ -130,6 +109,43 @@ impl Fleet {
             let counts = rows.filter(|row| row.contains(&label)).filter_map(|row| row.rsplit(' ').next());
             counts.map(|count| count.parse::<u64>().expect("a count")).sum()
         })
+    }
+}
+
+impl Asked for Fleet {
+    fn pooled(&self) -> bool {
+        self.pooled
+    }
+
+    async fn chat(&self, model: &str, messages: &[Value]) -> Told {
+        let url = format!("{}/v1/chat/completions", self.url);
+        Told::of(ask(&self.client, &url, model, messages).await.expect("an answer")).await
+    }
+}
+
+/// Asks in a stream.
+pub async fn ask(
+    client: &reqwest::Client,
+    url: &str,
+    model: &str,
+    messages: &[Value],
+) -> reqwest::Result<reqwest::Response> {
+    client.post(url).json(&json!({"model": model, "messages": messages, "stream": true})).send().await
+}
+
+impl Told {
+    /// Reads a stream to its end.
+    pub async fn of(answer: reqwest::Response) -> Self {
+        let backend = answer.headers().get("x-llmb-backend").and_then(|name| name.to_str().ok());
+        let backend = backend.unwrap_or_default().to_owned();
+        let (status, text) = (answer.status(), answer.text().await.expect("a whole stream"));
+        assert!(status == 200 && text.contains("[DONE]"), "{status} {text}");
+        let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let said = events.filter_map(|event| {
+            let event: Value = serde_json::from_str(event).ok()?;
+            event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)
+        });
+        Self { backend, text: said.collect() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Mutex};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{fleet::Fleet, words};
+use super::{Asked as _, fleet::Fleet, words};
 use crate::slow_parts::Chance;
 
 /// The most requests for one model in a row.

@@ -3,7 +3,7 @@
 use llmsim::TOKEN_BYTES;
 use serde_json::{Value, json};
 
-use super::{fleet::Fleet, words};
+use super::{Asked, words};
 
 /// Words of the system prompt, and of each turn of a user.
 const SYSTEM_WORDS: usize = 1200;
@@ -35,7 +35,7 @@ impl Talk {
 
     /// The next turn and its answer; what a server could have had of its prompt, in tokens: of a first turn, the system
     /// prompt where slots share it.
-    pub async fn turn(&mut self, fleet: &Fleet) -> u64 {
+    pub async fn turn(&mut self, fleet: &impl Asked) -> u64 {
         let first = self.turns == 0 && !fleet.pooled();
         let could = if first { 0 } else { self.bytes / TOKEN_BYTES };
         self.turns += 1;
