@@ -204,6 +204,11 @@ impl Switch {
         self.open_until().max(self.limited)
     }
 
+    /// Whether it rests.
+    pub(crate) fn rests(&self) -> bool {
+        self.limited.is_some() || matches!(self.state, State::Open { .. })
+    }
+
     /// As `rests_until`, with each rest as long as its failures in a row make it: what one may wait for.
     pub(crate) fn hopes_until(&self) -> Option<Moment> {
         let open = match self.state {

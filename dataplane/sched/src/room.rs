@@ -93,6 +93,7 @@ impl Room {
     }
 
     /// How many requests may start on it now.
+    #[inline(always)]
     pub(crate) fn free(&self) -> u32 {
         match self.present && self.backend.up() {
             true => self.switch.admits(self.vacant()),
@@ -102,7 +103,7 @@ impl Room {
 
     /// Whether requests may start on it, now or when a slot is free.
     pub(crate) fn able(&self) -> bool {
-        self.backend.up() && self.switch.rests_until().is_none()
+        self.backend.up() && !self.switch.rests()
     }
 
     /// The same, where nothing has to be found out first: while a trial runs, others need not wait for its end.
@@ -116,11 +117,13 @@ impl Room {
     }
 
     /// Whether a request for `model` may start on it now: loading it must end no generation, and come in its turn.
+    #[inline(always)]
     pub(crate) fn takes(&self, model: ModelId, policy: Policy) -> bool {
         self.free() > 0 && self.holds(model, policy)
     }
 
     /// The same, whether a slot is free or not.
+    #[inline(always)]
     pub(crate) fn holds(&self, model: ModelId, policy: Policy) -> bool {
         let yields = policy == Policy::CacheAffine;
         let most = self.backend.models_max;

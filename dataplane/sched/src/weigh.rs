@@ -342,6 +342,7 @@ impl Weigher<'_> {
 }
 
 /// The candidates that may take a request, now or when a slot of theirs is free.
+#[inline(always)]
 fn candidates<'a>(
     ticket: &'a Ticket,
     slots: &'a Slots,
@@ -351,7 +352,8 @@ fn candidates<'a>(
     candidates.filter_map(move |(index, candidate)| {
         let room = slots.room(candidate.backend)?;
         let may = candidate.reserve == reserve && room.able() && fits(ticket.tokens(), &room.backend);
-        (may && !ticket.tried.contains(candidate.backend)).then_some((index, candidate, room))
+        let tried = ticket.tried.len() > 0 && ticket.tried.contains(candidate.backend);
+        (may && !tried).then_some((index, candidate, room))
     })
 }
 
@@ -361,6 +363,7 @@ fn near(one: f64, other: f64) -> f64 {
 }
 
 /// Lower cost; within a hundredth of it the higher priority, the lower load, and what a conversation's beginning draws.
+#[inline(always)]
 fn better(one: &Now, other: &Now, ticket: &Ticket) -> bool {
     let (a, b) = (one.cost - one.favour, other.cost - other.favour);
     if (a - b).abs() > near(one.cost, other.cost) {
