@@ -203,9 +203,11 @@ async fn simulated(client: &Client, demo: &Demo) -> Result<Vec<String>, Failure>
     Ok(vec!["Demo: the servers below are simulated, and all of this is forgotten at the end.".to_owned()])
 }
 
-/// Waits until every backend is probed and a data plane serves by the newest snapshot; false when the time is over.
+/// Waits until every backend is probed and a data plane serves by the newest snapshot; false when the time is over. It must
+/// be so at two looks: what a probe has just found is in no snapshot yet.
 async fn settled(client: &Client) -> Result<bool, Failure> {
     let end = Instant::now() + SETTLE_MAX;
+    let mut before = None;
     loop {
         let status = client.answer(client.rpc().status(v1::StatusRequest {})).await?;
         let probed = status.backends.iter().all(|backend| {
@@ -213,9 +215,11 @@ async fn settled(client: &Client) -> Result<bool, Failure> {
         });
         let current = |plane: &v1::DataPlane| plane.connected && plane.acked == status.version;
         let followed = status.version.is_some() && status.data_planes.iter().any(current);
-        if probed && followed {
+        let now = status.version.filter(|_| probed && followed);
+        if now.is_some() && now == before {
             return Ok(true);
         }
+        before = now;
         if Instant::now() >= end {
             return Ok(false);
         }

@@ -37,7 +37,8 @@ const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(5);
 const FINDINGS_MAX: usize = 256;
 /// Changes that come together are planned together.
 const GATHER: Duration = Duration::from_millis(10);
-/// After a plan, what probes find is planned no sooner than this: servers that come and go are told of four times a second.
+/// After a plan, what probes find anew is planned no sooner than this: servers that come and go are told of four times a
+/// second.
 const REST: Duration = Duration::from_millis(250);
 /// Between two looks at the writer.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -253,11 +254,15 @@ async fn keep_planning(
     let first_by = Instant::now() + FIRST_LOOK_WITHIN;
     let (mut first, mut planner, mut sound) = (true, Planner::default(), Picture::default());
     loop {
+        let rest;
         let now = Arc::clone(&desired.borrow_and_update());
         let picture = {
             let sight = seen.borrow_and_update();
             let looked = |name| sight.get(name).is_some_and(|seen: &Arc<_>| seen.health != Health::Unknown);
-            first = first && Instant::now() < first_by && !now.backends.keys().all(looked);
+            let all = now.backends.keys().all(looked);
+            first = first && Instant::now() < first_by && !all;
+            // What was never looked at is waited for by somebody.
+            rest = if all { REST } else { Duration::ZERO };
             (!first).then(|| planner.plan(&now, &sight))
         };
         if let Some(picture) = picture {
@@ -271,7 +276,6 @@ async fn keep_planning(
             tracing::debug!(?did, revision = now.revision, "planned");
         }
         let wait = if first { first_by.saturating_duration_since(Instant::now()) } else { Duration::MAX };
-        let rest = if first { Duration::ZERO } else { REST };
         let seen_anew = async {
             // A change of the configuration waits for none of this.
             sleep(rest).await;
