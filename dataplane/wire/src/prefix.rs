@@ -1,7 +1,9 @@
 //! What the model will see, in one rendering for all dialects, as chained hashes: the prefix of a prompt.
 //!
 //! A conversation that changes its API keeps its blocks. The rendering is a sequence of parts: a mark (a byte that
-//! no UTF-8 text holds, the role, the kind of part), then text, so that no two conversations render alike. In order:
+//! no UTF-8 text holds, the role, the kind of part), then text, so that no two conversations render alike. A text is as a
+//! string of JSON has it, with escapes only where there must be one, each in its shortest way: almost all hands write it
+//! so, and it is hashed where it lies. Strings inside of JSON have their escapes resolved. In order:
 //! system prompts that stand first, tools, messages. Rendered are texts; tool calls by name and arguments; results;
 //! pictures, sounds and documents by the hash of their bytes or by their address. What servers drop, or what clients
 //! change between the turns of one conversation, is left out: ids, cache marks, the billing block of one client,

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use lane::{Block, SHORT_ESCAPE, ends, string_end};
-pub(crate) use lane::{backslashes, before_backslash};
+pub(crate) use lane::{backslashes, before_backslash, plain_run, settled};
 pub(crate) use long::Long;
 use long::{Longs, find};
 
@@ -42,21 +42,23 @@ pub(crate) struct Text<'a> {
     pub(crate) raw: &'a str,
     /// Bytes once the escapes are resolved.
     pub(crate) bytes: u64,
-    escaped: bool,
+    /// How many escapes it has, where all have two bytes and none is that of a slash: such a string is written in the one
+    /// way that there is. Of others that were not looked through it is not known.
+    pub(crate) escapes: Option<u32>,
 }
 
 impl<'a> Text<'a> {
     /// The string itself; `None` where an escape is half a surrogate pair.
     pub(crate) fn decode(&self) -> Option<Cow<'a, str>> {
-        if !self.escaped {
-            return Some(Cow::Borrowed(self.raw));
+        if let Some(plain) = self.plain() {
+            return Some(Cow::Borrowed(plain));
         }
         serde_json::from_str(&format!("\"{}\"", self.raw)).ok().map(Cow::Owned)
     }
 
     /// The string itself where it is written without escapes.
     pub(crate) fn plain(&self) -> Option<&'a str> {
-        (!self.escaped).then_some(self.raw)
+        (self.escapes == Some(0)).then_some(self.raw)
     }
 
     /// The string as a key: an undecodable one equals no name.
@@ -148,7 +150,7 @@ impl<'a> Scan<'a> {
             if ends != 0 && all.get(end) == Some(&b'"') {
                 self.at = end + 1;
                 let raw = &self.text[start + 1..end];
-                return Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64, escaped: false });
+                return Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64, escapes: Some(0) });
             }
         }
         match self.longs {
@@ -163,7 +165,7 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let mut at = start + 1;
         // Bytes of escapes beyond those that they stand for.
-        let mut spare = 0;
+        let (mut spare, mut settled) = (0, true);
         'text: loop {
             // Once a block is looked through, all its escapes are known: most prompts have one every few words.
             let Block { mut ends, bytes } = Block::of(&all[at..]);
@@ -178,6 +180,7 @@ impl<'a> Scan<'a> {
                     }
                     Some(b'\\') if all.get(end + 1).is_some_and(|&byte| SHORT_ESCAPE[usize::from(byte)]) => {
                         spare += 1;
+                        settled &= all[end + 1] != b'/';
                         let passed = end + 2 - base;
                         if passed >= bytes {
                             at = end + 2;
@@ -188,7 +191,7 @@ impl<'a> Scan<'a> {
                     byte => {
                         self.at = end;
                         match byte {
-                            Some(b'\\') => spare += 6 - self.unicode()?,
+                            Some(b'\\') => (spare, settled) = (spare + 6 - self.unicode()?, false),
                             Some(_) => return Err(self.bad("control character in a string")),
                             None => return Err(self.bad("unexpected end inside a string")),
                         }
@@ -200,22 +203,21 @@ impl<'a> Scan<'a> {
         }
         self.at = at + 1;
         let raw = &self.text[start + 1..at];
-        self.longs.note(start, at, spare > 0);
-        Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64 - spare, escaped: spare > 0 })
+        let escapes = u32::try_from(spare).ok().filter(|_| settled);
+        self.longs.note(start, at, escapes);
+        Ok(Text { raw, span: start..self.at, bytes: raw.len() as u64 - spare, escapes })
     }
 
     fn known_text(&mut self, start: usize, mut longs: &'a [Long]) -> Result<Text<'a>, Bad> {
         let rest = &self.text.as_bytes()[start + 1..];
-        let long = find(&mut longs, start).map(|long| (long.end as usize - start - 1, long.escaped));
+        let long = find(&mut longs, start).map(|long| (long.end as usize - start - 1, long.escapes));
         self.longs = Longs::Known(longs);
-        let Some((length, escaped)) =
-            long.filter(|(length, _)| rest.get(*length) == Some(&b'"')).or_else(|| string_end(rest))
-        else {
-            return Err(self.torn());
-        };
+        let looked = || string_end(rest).map(|(length, escaped)| (length, (!escaped).then_some(0)));
+        let long = long.filter(|(length, _)| rest.get(*length) == Some(&b'"'));
+        let Some((length, escapes)) = long.or_else(looked) else { return Err(self.torn()) };
         self.at = start + length + 2;
         let raw = &self.text[start + 1..self.at - 1];
-        Ok(Text { raw, span: start..self.at, bytes: length as u64, escaped })
+        Ok(Text { raw, span: start..self.at, bytes: length as u64, escapes })
     }
 
     /// Reads an object; `member` is called behind each key and must pass over its value.

@@ -2,16 +2,32 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::unescape::{SLACK_BYTES, resolve};
+use super::unescape::{SLACK_BYTES, resolve, spelled};
 use super::{BLOCK_BYTES, BLOCKS_MAX, Block, Stop};
 use crate::estimate::{BYTES_PER_TOKEN, MEDIA_TOKENS};
-use crate::scan::Text;
+use crate::scan::{Text, settled};
 
 /// Begins a part; no UTF-8 text holds it.
 pub(super) const MARK: u8 = 0xff;
 
 /// Stands for the quotes of a string inside of JSON, and between fields; no UTF-8 text holds it.
 pub(super) const QUOTE: u8 = 0xfe;
+
+/// A text on its way: its bytes are counted by how much of it has come, so that nobody counts its escapes block by block.
+struct Part {
+    /// What came before it.
+    before: u64,
+    done: u64,
+    /// Bytes as it is rendered, and those of its escapes beyond what they stand for.
+    length: u64,
+    spare: u64,
+}
+
+impl Part {
+    fn bytes(&self) -> u64 {
+        self.before + self.done - self.spare * self.done / self.length.max(1)
+    }
+}
 
 pub(super) struct Chain<'o> {
     out: &'o mut Vec<Block>,
@@ -66,8 +82,38 @@ impl<'o> Chain<'o> {
         self.push(text, 1)
     }
 
-    /// The same, with its escapes resolved.
+    /// The same from a string, with escapes where there must be some: almost all hands write it so.
     pub(super) fn string(&mut self, text: &Text<'_>) -> Result<(), Stop> {
+        let raw = text.raw.as_bytes();
+        if text.plain().is_some() {
+            return self.text(raw);
+        }
+        let looked = || Some(settled(raw)).filter(|(bytes, _)| *bytes == raw.len());
+        let escapes = text.escapes.map(u64::from).or_else(|| looked().map(|(_, escapes)| escapes as u64));
+        if let Some(escapes) = escapes {
+            let mut part = self.part(raw.len() as u64, escapes);
+            return self.place(raw, &mut part);
+        }
+        let mut text = Vec::with_capacity(raw.len());
+        let spare = spelled(raw, &mut text);
+        let mut part = self.part(text.len() as u64, spare);
+        self.place(&text, &mut part)
+    }
+
+    /// Text as a string has it.
+    pub(super) fn quoted(&mut self, mut text: &[u8]) -> Result<(), Stop> {
+        let spare = memchr::memchr2_iter(b'"', b'\\', text).count() as u64;
+        let mut part = self.part(text.len() as u64 + spare, spare);
+        while let Some(run) = memchr::memchr2(b'"', b'\\', text) {
+            self.place(&text[..run], &mut part)?;
+            self.place(&[b'\\', text[run]], &mut part)?;
+            text = &text[run + 1..];
+        }
+        self.place(text, &mut part)
+    }
+
+    /// A string inside of JSON, with its escapes resolved.
+    pub(super) fn inner(&mut self, text: &Text<'_>) -> Result<(), Stop> {
         match text.plain() {
             Some(plain) => self.text(plain.as_bytes()),
             None => self.resolved(text.raw.as_bytes()),
@@ -107,34 +153,47 @@ impl<'o> Chain<'o> {
         if self.left == 0 { Err(Stop::Full) } else { Ok(()) }
     }
 
+    fn part(&self, length: u64, spare: u64) -> Part {
+        Part { before: self.bytes, done: 0, length, spare }
+    }
+
+    fn push(&mut self, bytes: &[u8], weight: u64) -> Result<(), Stop> {
+        let length = bytes.len() as u64;
+        let mut part = self.part(length, length * (1 - weight));
+        self.place(bytes, &mut part)
+    }
+
     /// A full block ends when more is to come, so a text that ends there and one that goes on share it.
-    fn push(&mut self, mut bytes: &[u8], weight: u64) -> Result<(), Stop> {
+    fn place(&mut self, mut bytes: &[u8], part: &mut Part) -> Result<(), Stop> {
         while bytes.len() > BLOCK_BYTES - self.filled {
             let (now, later) = bytes.split_at(BLOCK_BYTES - self.filled);
             bytes = later;
+            part.done += now.len() as u64;
             if self.filled > 0 {
-                self.add(now, weight);
+                self.add(now);
+                self.bytes = part.bytes();
                 self.close()?;
             } else {
                 // a whole block is hashed where it lies
                 self.hash = xxh3_64_with_seed(now, self.hash);
-                self.bytes += weight * now.len() as u64;
+                self.bytes = part.bytes();
                 self.closed()?;
             }
         }
-        self.add(bytes, weight);
+        self.add(bytes);
+        part.done += bytes.len() as u64;
+        self.bytes = part.bytes();
         Ok(())
     }
 
     /// Bytes that fit into the block.
-    fn add(&mut self, bytes: &[u8], weight: u64) {
+    fn add(&mut self, bytes: &[u8]) {
         self.room(bytes.len());
         self.block[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
         self.filled += bytes.len();
-        self.bytes += weight * bytes.len() as u64;
     }
 
-    /// As `push`, of a text that holds escapes.
+    /// As `push`, of a text whose escapes are resolved.
     fn resolved(&mut self, mut raw: &[u8]) -> Result<(), Stop> {
         while !raw.is_empty() {
             self.room(raw.len());

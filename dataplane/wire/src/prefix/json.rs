@@ -12,8 +12,6 @@ pub(super) enum Style {
     Resolved,
     /// The same; names of types in lower case, since one dialect has them in capitals.
     Schema,
-    /// As in the body: the value is a text that the model sees.
-    Written,
 }
 
 /// Names of types in a schema are no longer.
@@ -24,14 +22,14 @@ pub(super) fn json(chain: &mut Chain<'_>, scan: &mut Scan<'_>, style: Style) -> 
     match scan.peek()? {
         Peek::Text => {
             let text = scan.text()?;
-            string(chain, &text, style)
+            string(chain, &text)
         }
         Peek::Object => {
             chain.text(b"{")?;
             let mut first = true;
             scan.object(|scan, key| {
                 comma(chain, &mut first)?;
-                string(chain, &key, style)?;
+                string(chain, &key)?;
                 chain.text(b":")?;
                 if style == Style::Schema && key.name() == "type" && scan.peek()? == Peek::Text {
                     return name(chain, &scan.text()?);
@@ -56,25 +54,55 @@ pub(super) fn json(chain: &mut Chain<'_>, scan: &mut Scan<'_>, style: Style) -> 
     }
 }
 
+/// Reprints the value that comes next, strings as they are in the body.
+pub(super) fn reprint(scan: &mut Scan<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
+    let separate = |out: &mut Vec<u8>, first: &mut bool| {
+        if !std::mem::take(first) {
+            out.push(b',');
+        }
+    };
+    let mut first = true;
+    match scan.peek()? {
+        Peek::Object => {
+            out.push(b'{');
+            scan.object(|scan, key| {
+                separate(out, &mut first);
+                out.extend_from_slice(scan.slice(&key.span).as_bytes());
+                out.push(b':');
+                reprint(scan, out)
+            })?;
+            out.push(b'}');
+        }
+        Peek::Array => {
+            out.push(b'[');
+            scan.array(|scan| {
+                separate(out, &mut first);
+                reprint(scan, out)
+            })?;
+            out.push(b']');
+        }
+        _ => {
+            let span = scan.skip()?;
+            out.extend_from_slice(scan.slice(&span).as_bytes());
+        }
+    }
+    Ok(())
+}
+
 fn comma(chain: &mut Chain<'_>, first: &mut bool) -> Result<(), Stop> {
     if std::mem::take(first) { Ok(()) } else { chain.text(b",") }
 }
 
-fn string(chain: &mut Chain<'_>, text: &Text<'_>, style: Style) -> Result<(), Stop> {
-    if style == Style::Written {
-        chain.text(b"\"")?;
-        chain.text(text.raw.as_bytes())?;
-        return chain.text(b"\"");
-    }
+fn string(chain: &mut Chain<'_>, text: &Text<'_>) -> Result<(), Stop> {
     chain.mark(&[QUOTE])?;
-    chain.string(text)?;
+    chain.inner(text)?;
     chain.mark(&[QUOTE])
 }
 
 fn name(chain: &mut Chain<'_>, text: &Text<'_>) -> Result<(), Stop> {
     let mut lower = [0; TYPE_BYTES_MAX];
     let name = text.plain().filter(|plain| plain.len() <= TYPE_BYTES_MAX);
-    let Some(name) = name else { return string(chain, text, Style::Schema) };
+    let Some(name) = name else { return string(chain, text) };
     let lower = &mut lower[..name.len()];
     lower.copy_from_slice(name.as_bytes());
     lower.make_ascii_lowercase();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{Style, json};
+use super::json::{Style, json, reprint};
 use super::tool::{Call, value};
 use super::{Page, Role, Stop};
 use crate::read::BILLING;
@@ -167,6 +167,8 @@ impl<'a> Page<'a, '_> {
     /// A value that the model sees as text.
     fn written(&mut self, scan: &mut Scan<'a>) -> Result<(), Stop> {
         self.begin(Role::Tool, b'x')?;
-        json(&mut self.chain, scan, Style::Written)
+        let mut text = Vec::new();
+        reprint(scan, &mut text)?;
+        self.chain.quoted(&text)
     }
 }

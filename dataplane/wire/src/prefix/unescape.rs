@@ -1,6 +1,6 @@
 //! Strings of JSON with their escapes resolved, right to where they are wanted.
 
-use crate::scan::{backslashes, before_backslash};
+use crate::scan::{backslashes, before_backslash, plain_run};
 
 /// How much of a string is looked at at a time, how much there must be for that, and how much at its end.
 const STRETCH_BYTES: usize = 32;
@@ -77,6 +77,43 @@ pub(super) fn pieces<E>(raw: &str, mut take: impl FnMut(&[u8]) -> Result<(), E>)
         rest = behind;
     }
     Ok(())
+}
+
+/// Adds what a string that has passed the scanner is like with no escapes but those that there must be, each in its shortest
+/// way. The answer is how many bytes these have beyond what they stand for.
+pub(super) fn spelled(raw: &[u8], out: &mut Vec<u8>) -> u64 {
+    let mut plain = vec![0; raw.len() + SLACK_BYTES];
+    let (length, _) = resolve(raw, &mut plain, 0, usize::MAX);
+    let (mut rest, mut spare) = (&plain[..length], 0);
+    loop {
+        let (run, behind) = rest.split_at(plain_run(rest));
+        out.extend_from_slice(run);
+        let Some((one, behind)) = behind.split_first() else { return spare };
+        let mut room = [0; 6];
+        let piece = spell(*one, &mut room);
+        out.extend_from_slice(piece);
+        spare += piece.len() as u64 - 1;
+        rest = behind;
+    }
+}
+
+/// The escape of a character that must have one.
+fn spell(one: u8, room: &mut [u8; 6]) -> &[u8] {
+    let letter = match one {
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x8 => b'b',
+        0xc => b'f',
+        0..0x20 => {
+            let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+            *room = [b'\\', b'u', b'0', b'0', digit(one >> 4), digit(one)];
+            return room;
+        }
+        _ => one,
+    };
+    (room[0], room[1]) = (b'\\', letter);
+    &room[..2]
 }
 
 /// Adds what the escape at the start of `rest` stands for; the answer is what is behind it.
@@ -190,6 +227,25 @@ mod tests {
             assert_eq!(resolved(raw), expected, "{raw}");
             let many = raw.repeat(50);
             assert_eq!(resolved(&many), expected.repeat(50), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_spelled_in_one_way_however_it_is_written() {
+        let texts =
+            ["", "plain ü 🦙", "\"\\/\n\r\t\u{8}\u{c}", "\u{1}\u{1f} \u{7f}", "a\\/b\\\\u00fc", "\u{fffd}x"];
+        for text in texts {
+            let every = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<String>();
+            let slashes = serde_json::to_string(text).unwrap().replace('/', r"\/");
+            let plain = serde_json::to_string(text).unwrap();
+            let ways =
+                [every, slashes[1..slashes.len() - 1].to_owned(), plain[1..plain.len() - 1].to_owned()];
+            for raw in ways.map(|raw| raw.repeat(30)) {
+                let mut spelt = Vec::new();
+                let spare = spelled(raw.as_bytes(), &mut spelt);
+                assert_eq!(spelt, plain[1..plain.len() - 1].repeat(30).as_bytes(), "{raw}");
+                assert_eq!(spelt.len() as u64 - spare, 30 * text.len() as u64, "{raw}");
+            }
         }
     }
 

@@ -4,6 +4,8 @@ use wide::u8x16;
 
 const QUOTE: u8x16 = u8x16::new([b'"'; 16]);
 const BACKSLASH: u8x16 = u8x16::new([b'\\'; 16]);
+const SLASH: u8x16 = u8x16::new([b'/'; 16]);
+const LETTER_U: u8x16 = u8x16::new([b'u'; 16]);
 const LAST_CONTROL: u8x16 = u8x16::new([0x1f; 16]);
 
 /// What may stand behind a backslash for one character.
@@ -45,6 +47,18 @@ pub(super) fn ends(lane: &[u8; 16]) -> u32 {
     (lane.simd_eq(QUOTE) | lane.simd_eq(BACKSLASH) | control).to_bitmask()
 }
 
+/// Bytes before the first that a string has escaped: a quote, a backslash or a control character.
+pub(crate) fn plain_run(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let block = Block::of(&bytes[at..]);
+        if block.ends != 0 {
+            return at + block.ends.trailing_zeros() as usize;
+        }
+        at += block.bytes;
+    }
+}
+
 /// Where a string ends that has been read before, and whether it holds escapes; `bytes` begin behind its first quote.
 pub(super) fn string_end(bytes: &[u8]) -> Option<(usize, bool)> {
     // Most strings are keys, where a search that begins with a call is dear.
@@ -77,6 +91,41 @@ pub(super) fn string_end(bytes: &[u8]) -> Option<(usize, bool)> {
             return Some((at + ends.trailing_zeros() as usize, true));
         }
         at += 64;
+    }
+}
+
+/// How much of a part of a string is written in the one way that there is: no escape of six bytes, none of a slash, and no
+/// half of one at its end; and how many escapes are in that.
+pub(crate) fn settled(bytes: &[u8]) -> (usize, usize) {
+    let (mut at, mut escapes) = (0, 0);
+    loop {
+        let (rest, mut padded) = (&bytes[at..], [0; 64]);
+        let block = match rest.first_chunk() {
+            Some(block) => block,
+            None if rest.is_empty() => return (at, escapes),
+            None => {
+                padded[..rest.len()].copy_from_slice(rest);
+                &padded
+            }
+        };
+        let (length, backslashes) = (rest.len().min(64), mask(block, BACKSLASH));
+        if backslashes == 0 {
+            at += length;
+            continue;
+        }
+        let mut carry = 0;
+        let behind = escaped(backslashes, &mut carry);
+        let within = behind & u64::MAX >> (64 - length);
+        let half = usize::from(carry != 0 || behind != within);
+        let other = within & (mask(block, SLASH) | mask(block, LETTER_U));
+        if other != 0 {
+            let end = other.trailing_zeros() - 1;
+            return (at + end as usize, escapes + (within & !(u64::MAX << end)).count_ones() as usize);
+        }
+        (at, escapes) = (at + length - half, escapes + within.count_ones() as usize);
+        if rest.len() <= 64 {
+            return (at, escapes);
+        }
     }
 }
 
@@ -116,19 +165,7 @@ pub(crate) fn before_backslash(bytes: &[u8; 16]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, string_end};
-
-    /// Bytes before the first that ends a run, a block after another.
-    fn plain_run(bytes: &[u8]) -> usize {
-        let mut at = 0;
-        loop {
-            let block = Block::of(&bytes[at..]);
-            if block.ends != 0 {
-                return at + block.ends.trailing_zeros() as usize;
-            }
-            at += block.bytes;
-        }
-    }
+    use super::{plain_run, settled, string_end};
 
     #[test]
     fn every_byte_at_every_place() {
@@ -141,6 +178,39 @@ mod tests {
                 bytes[39] = b'"';
                 let expected = if ends { at } else { 39 };
                 assert_eq!(plain_run(&bytes), expected, "{byte:#x} at {at}, then a quote");
+            }
+        }
+    }
+
+    /// As [`settled`] counts, a byte at a time.
+    fn slowly(bytes: &[u8]) -> (usize, usize) {
+        let (mut at, mut escapes) = (0, 0);
+        while at < bytes.len() {
+            match (bytes[at], bytes.get(at + 1)) {
+                (b'\\', None | Some(b'u' | b'/')) => break,
+                (b'\\', _) => (at, escapes) = (at + 2, escapes + 1),
+                _ => at += 1,
+            }
+        }
+        (at, escapes)
+    }
+
+    #[test]
+    fn what_is_written_in_one_way_is_found_however_it_is_cut() {
+        let pieces: [&[u8]; 8] =
+            [b"u/", b"\\\\", b"\\\"", b"\\n", b"0123456789abcdef0123456789", b"\\\\\\\\", b"\\u00fc", b"\\/"];
+        let mut seed = 1_u64;
+        for round in 0..4_000 {
+            // texts with none of the last two, then some with them
+            let kinds = if round % 2 == 0 { 6 } else { 8 };
+            let mut string = Vec::new();
+            for _ in 0..round % 37 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                string.extend_from_slice(pieces[(seed >> 33) as usize % kinds]);
+            }
+            for end in [0, 1, 63, 64, 65, 128, string.len()] {
+                let part = &string[..end.min(string.len())];
+                assert_eq!(settled(part), slowly(part), "{}", String::from_utf8_lossy(part));
             }
         }
     }

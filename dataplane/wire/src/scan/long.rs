@@ -13,7 +13,8 @@ pub(crate) struct Long {
     /// Of its quotes.
     pub(super) start: u32,
     pub(super) end: u32,
-    pub(super) escaped: bool,
+    /// As of a text.
+    pub(super) escapes: Option<u32>,
 }
 
 /// What a cursor knows of long strings.
@@ -32,7 +33,7 @@ impl<'a> Longs<'a> {
     }
 
     /// Takes note of a string, once where it is read again at once.
-    pub(super) fn note(self, start: usize, end: usize, escaped: bool) {
+    pub(super) fn note(self, start: usize, end: usize, escapes: Option<u32>) {
         if end - start < LONG_BYTES_MIN {
             return;
         }
@@ -42,7 +43,7 @@ impl<'a> Longs<'a> {
             && notes.len() < LONGS_MAX
             && notes.last().is_none_or(|last| last.start < start)
         {
-            notes.push(Long { start, end, escaped });
+            notes.push(Long { start, end, escapes });
         }
     }
 }

@@ -103,3 +103,26 @@ fn what_cannot_be_read_ends_the_blocks() {
         ask.blocks(Operation::Chat, body, 0, &mut Vec::new());
     }
 }
+
+/// A text of several blocks, whatever is escaped in it, and as what it came.
+#[test]
+fn long_texts_with_escapes_are_cut_alike() {
+    let code = "fn main() {\n\tprintln!(\"{}\\n\", 'ü');\n}\u{1}\n".repeat(400);
+    let by = |text: String| {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+        of(Operation::Chat, body.as_bytes(), 3)
+    };
+    let short = serde_json::to_string(&code).unwrap();
+    let expected = by(short[1..short.len() - 1].to_owned());
+    assert!(expected.len() > 4, "{}", expected.len());
+    assert_eq!(by(code.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()), expected);
+
+    let result = json!({ "lines": vec![&code; 3] });
+    let gemini = json!({ "contents": [{ "role": "user", "parts": [
+        { "functionResponse": { "name": "f", "response": result } }] }] });
+    let chat = json!({ "model": "m", "messages": [
+        { "role": "tool", "tool_call_id": "1", "content": result.to_string() }] });
+    let gemini = of(Operation::GenerateContent, gemini.to_string().as_bytes(), 3);
+    assert_eq!(of(Operation::Chat, chat.to_string().as_bytes(), 3), gemini);
+    assert!(gemini.len() > 12, "{}", gemini.len());
+}
