@@ -136,6 +136,7 @@ impl Ledger {
             | Event::Began { .. }
             | Event::Back { .. }
             | Event::Slots { .. }
+            | Event::Learn(_)
             | Event::Share(_)
             | Event::Recall => {}
         }

@@ -4,6 +4,7 @@
 //! Hashes are chained, so two prompts are compared by halving; nothing grows with the number of blocks but memory.
 
 use crate::chain::{Chain, Sequence};
+use crate::digest::{Found, HEARD};
 use crate::returns::End;
 use crate::sorted::Sorted;
 use crate::{BackendId, ModelId, Moment, Span, TicketId};
@@ -232,6 +233,38 @@ impl Affinity {
             let Mirror::Pool(pool) = mirror else { return };
             pool.learn(total, told, reach, since);
         });
+    }
+
+    /// A place has the beginning of a prompt that came now, of which a digest told.
+    pub(crate) fn recollect(
+        &mut self,
+        prompt: &Chain,
+        found: &Found,
+        (cache, lanes): (Cache, u32),
+        now: Moment,
+    ) {
+        let mirror = self.mirrors.get_or_insert_with(found.place, || Mirror::new(cache));
+        self.records -= mirror.records();
+        mirror.adapt(cache, lanes);
+        match (&mut *mirror, found.answer) {
+            (Mirror::Pool(pool), answer) => {
+                let warm = pool.peek(prompt);
+                if warm.blocks < found.blocks {
+                    let prompt = prompt.beginning(found.blocks);
+                    let warm = Warm { cached: prompt.tokens_of(warm.blocks), ..warm };
+                    pool.start(HEARD, prompt, warm, now);
+                    pool.finish(HEARD, Some(answer.map_or(0, |(answer, ..)| answer)), now);
+                }
+            }
+            (Mirror::Lanes(lanes), Some((answer, end, at))) => {
+                let held = Sequence { prompt: prompt.beginning(found.blocks), answer };
+                lanes.recollect(held, end, at);
+            }
+            // of what else is in that slot nothing is known
+            (Mirror::Lanes(_), None) => {}
+        }
+        self.records += mirror.records();
+        self.shrink();
     }
 
     /// The model was unloaded there.

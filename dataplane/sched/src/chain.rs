@@ -64,6 +64,19 @@ impl Chain {
         self.links.iter().enumerate().map(block)
     }
 
+    /// How many blocks lie before the last answer: the prompt of the turn before.
+    pub(crate) fn turn(&self) -> usize {
+        self.turn
+    }
+
+    /// The first blocks.
+    pub(crate) fn beginning(&self, blocks: usize) -> Chain {
+        match blocks == self.len() {
+            true => self.clone(),
+            false => Chain::new(self.blocks().take(blocks)),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.links.len()
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::chain::Chain;
+use crate::digest::Digest;
 use crate::policy::Policy;
 use crate::returns::End;
 use crate::{Asked, BackendId, Fleet, Key, ModelId, Moment, SlotId, Span, TicketId};
@@ -130,7 +131,7 @@ pub enum Event {
     /// As `Arrive`, of one that has waited elsewhere: it stands before those who came later.
     Waited {
         /// The request.
-        arrival: Arrival,
+        arrival: Box<Arrival>,
         /// When it came.
         since: Moment,
         /// Backends that failed it, oldest first; of more than `TRIES_MAX` the last is one of them.
@@ -145,7 +146,7 @@ pub enum Event {
         backend: BackendId,
         /// Of one that is not known. Without it, and where the backend is none of its candidates, the slot is taken
         /// until it ends, nothing is learned from it, and should it fail it is refused.
-        arrival: Option<Arrival>,
+        arrival: Option<Box<Arrival>>,
     },
     /// A started request did not start: its slot is free, and it waits again in its old place. Nothing is learned from it.
     /// Nobody starts before the next event, or it would start there again.
@@ -160,6 +161,8 @@ pub enum Event {
         /// So many; `None`: as many as the fleet says.
         slots: Option<u32>,
     },
+    /// A request ended at another data plane: what is known from it there is known here.
+    Learn(Box<Digest>),
     /// Whether others wait until engines have stopped before they say `Finish` or `Fail`, so that no slot needs to cool.
     Share(bool),
     /// Who waits and what runs and cools is not to be decided here any more: all is forgotten without a word, and with it what

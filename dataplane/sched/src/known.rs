@@ -1,6 +1,7 @@
 //! What the core has learned, and what it expects of a request that runs.
 
 use crate::affinity::{Affinity, Before, Cache, Reach, Warm};
+use crate::digest::{Digest, Digests, HEARD};
 use crate::estimate::Estimate;
 use crate::lengths::Answers;
 use crate::queue::Ticket;
@@ -37,6 +38,7 @@ pub(crate) struct Known {
     pub(crate) returns: Returns,
     pub(crate) answers: Answers,
     pub(crate) recent: Recent,
+    pub(crate) digests: Digests,
 }
 
 impl Known {
@@ -104,7 +106,8 @@ impl Known {
             Some(cached) => Some(cached.min(total)),
             None => usage.prefill.filter(|_| !course.shared).and_then(noticed),
         };
-        if let Some(cached) = told {
+        // how far back it lay is known where it was started
+        if let Some(cached) = told.filter(|_| arrival.ticket != HEARD) {
             let ours = u64::from(cached) * u64::from(ticket.tokens()) / u64::from(total.max(1));
             let told = (ours as u32, course.thought);
             self.caches.learn(course.place, ticket.tokens(), told, course.reach, since);
@@ -126,6 +129,28 @@ impl Known {
             }
             self.speeds.prefilled(course.place, uncached, certain, took);
         }
+    }
+
+    /// One ended elsewhere that began at `since`; the answer is how long what it was told was, in tokens.
+    pub(crate) fn hear(&mut self, ticket: &Ticket, digest: &Digest, since: Moment, now: Moment) -> u32 {
+        let place = (digest.backend, digest.model);
+        let first = digest.first.map(|first| since + first);
+        let answered = first.map_or(Span::ZERO, |first| now.since(first));
+        let guess = (answered.secs() * self.speeds.decode(place)) as u32;
+        let usage = credible(digest.usage, ticket.tokens(), now.since(since));
+        let course = Course {
+            place,
+            thought: digest.thought.min(ticket.tokens()),
+            reach: Reach::default(),
+            before: None,
+            prefill: 0.0,
+            load: 0.0,
+            answer: 0.0,
+            charge: 0.0,
+            shared: digest.disturbed,
+        };
+        self.finish(ticket, &course, (since, first), (Outcome::Done, digest.usage), now);
+        usage.output.unwrap_or(guess)
     }
 
     /// Seconds until a request is expected to end that runs since `since`.
@@ -152,6 +177,7 @@ impl Known {
         self.speeds.forget(backend);
         self.caches.forget(backend);
         self.recent.forget(backend);
+        self.digests.forget(|(place, _)| place == backend);
     }
 }
 

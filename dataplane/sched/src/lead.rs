@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 mod books;
+mod digests;
 mod members;
 mod order;
 mod permits;
@@ -12,6 +13,7 @@ mod tell;
 use crate::permit::{Down, Flaw, Member, Permit, PlaneId, Planted, Roll, Term, Up};
 use crate::{BackendId, Moment, TicketId};
 use books::{Books, Place};
+use digests::Digests;
 use members::Members;
 pub use order::{Order, Verdict};
 use permits::Stock;
@@ -101,6 +103,7 @@ pub struct Lead<O> {
     changed: BTreeSet<BackendId>,
     /// Free permits whose last user was a data plane that follows, by when they go there.
     parking: BTreeSet<(Moment, Permit)>,
+    digests: Digests,
     over: bool,
     planted: Planted,
 }
@@ -117,6 +120,7 @@ impl<O: Order> Lead<O> {
             books: Books::default(),
             changed: BTreeSet::new(),
             parking: BTreeSet::new(),
+            digests: Digests::default(),
             over: false,
             planted: Planted::default(),
         }
@@ -152,7 +156,7 @@ impl<O: Order> Lead<O> {
     /// When `handle` wants to be called if nothing else happens before.
     pub fn next_wake(&self) -> Option<Moment> {
         let park = self.parking.first().map(|(at, _)| *at);
-        [park, self.order.next_wake()].into_iter().flatten().min()
+        [park, self.order.next_wake(), self.digests.next_wake()].into_iter().flatten().min()
     }
 
     /// Its term.
@@ -226,6 +230,7 @@ impl<O: Order> Lead<O> {
                 if let Some(number) = number {
                     self.books.remove(number);
                     self.order.finish(now, number, outcome, usage);
+                    self.digests.extend(plane, self.order.digest());
                 }
             }
             Up::Failed { permit, ticket, fault, sent, then } => {

@@ -4,6 +4,7 @@ mod affinity;
 mod breaker;
 mod chain;
 mod choose;
+mod digest;
 mod estimate;
 mod event;
 mod explain;
@@ -46,6 +47,7 @@ pub use breaker::{
 };
 pub use chain::{BLOCKS_MAX, Block, Chain};
 pub use choose::INPUT_MARGIN_PERCENT;
+pub use digest::{Digest, MARKS_MAX, Mark, TOLD_KEPT, TOLD_MAX};
 pub use estimate::{DECODE_TOKENS_MIN, ESTIMATES_MAX, LOAD_GUESS, PREFILL_TOKENS_MIN};
 pub use event::{
     Arrival, CANDIDATES_MAX, Candidate, Class, Decision, Event, Fault, Held, Outcome, Refusal, Usage,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    Arrival, Asked, BackendId, Candidate, Chain, Class, Fault, Key, Moment, Outcome, Policy, Refusal, SlotId,
-    Span, TicketId, Usage,
+    Arrival, Asked, BackendId, Candidate, Chain, Class, Digest, Fault, Key, Moment, Outcome, Policy, Refusal,
+    SlotId, Span, TicketId, Usage,
 };
 
 /// Permits that one data plane holds at most; a grant beyond them is returned.
@@ -24,6 +24,12 @@ pub const TICKET_CANDIDATES_MAX: usize = 256;
 /// A permit that nobody wants goes back to its last user after this. Shorter, it would travel to and fro between the
 /// requests of a busy minute; longer, more of them would stand still if the lead died.
 pub const PARK_AFTER: Span = Span::from_millis(100);
+/// What digests may cost each data plane that follows, in bytes a second, and what one is taken to be on the wire.
+pub const DIGEST_BYTES_PER_SECOND: u64 = 65_536;
+/// See `DIGEST_BYTES_PER_SECOND`.
+pub const DIGEST_BYTES: u64 = 144;
+/// Digests that wait to be told; at one more, the oldest is left out.
+pub const DIGESTS_WAITING_MAX: usize = 256;
 /// Where silence is taken as death, a data plane ends its work so long before: for its clock, which may run slower, and
 /// for the engines, which must have stopped.
 pub const SILENCE_MARGIN: Span = Span::from_secs(2);
@@ -276,6 +282,8 @@ pub enum Down {
         /// Which.
         permit: Permit,
     },
+    /// What a request of another data plane left behind, so that any can lead. May be left out.
+    Digest(Box<Digest>),
     /// A waiting ticket will not be served.
     Refuse {
         /// Which.

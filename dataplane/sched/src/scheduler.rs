@@ -74,7 +74,7 @@ impl Scheduler {
             }
             Event::Waited { arrival, since, tried } => {
                 self.fill(std::mem::take(&mut freed), out);
-                self.arrive(arrival, since.min(self.now), &tried, out);
+                self.arrive(*arrival, since.min(self.now), &tried, out);
             }
             Event::Began { ticket, backend, arrival } => freed.extend(self.began(ticket, backend, arrival)),
             Event::Back { ticket } => {
@@ -85,6 +85,7 @@ impl Scheduler {
                 self.slots.give(backend, slots);
                 freed.insert(backend);
             }
+            Event::Learn(digest) => self.take_in(&digest),
             Event::Share(shared) => self.slots.share(shared),
             Event::Recall => {
                 freed.clear();
@@ -154,6 +155,7 @@ impl Scheduler {
             self.slots.fair.join(key, self.queue.keys(), self.now);
         }
         self.slots.known.returns.arrived(&arrival.prompt, self.now);
+        self.recollect(&arrival.prompt);
         self.queue.draw(arrival, since)
     }
 

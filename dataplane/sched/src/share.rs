@@ -10,8 +10,8 @@ use crate::place::Place;
 use crate::queue;
 use crate::scheduler::{Next, Scheduler};
 use crate::{
-    Arrival, BackendId, CANDIDATES_MAX, Decision, Event, Fault, Held, Moment, Outcome, Refusal, TicketId,
-    Usage,
+    Arrival, BackendId, CANDIDATES_MAX, Decision, Digest, Event, Fault, Held, Moment, Outcome, Refusal,
+    TicketId, Usage,
 };
 
 /// An event that was told to the scheduler as the order of a lead, and what it said.
@@ -32,6 +32,8 @@ pub(crate) struct Desk {
     decided: Vec<Decision>,
     /// Somebody found no slot that should have been free: it is to be tried when the lead asks next.
     again: bool,
+    /// Of the request that ended last, for those who do not lead.
+    digest: Option<Digest>,
     /// Where steps are written down: those since they were taken.
     steps: Option<Vec<Step>>,
 }
@@ -64,7 +66,7 @@ impl Scheduler {
         &mut self,
         id: TicketId,
         backend: BackendId,
-        arrival: Option<Arrival>,
+        arrival: Option<Box<Arrival>>,
     ) -> Option<BackendId> {
         let before = self.slots.where_is(id);
         if before == Some(backend) {
@@ -77,7 +79,7 @@ impl Scheduler {
                 self.queue.number(id).and_then(|number| self.queue.take(number))
             }
         };
-        let ticket = known.or_else(|| Some(self.newcomer(arrival?, self.now)));
+        let ticket = known.or_else(|| Some(self.newcomer(*arrival?, self.now)));
         let place = ticket.as_ref().and_then(|ticket| place(ticket, backend));
         match (ticket, place) {
             (Some(ticket), Some(place)) => {
@@ -116,7 +118,7 @@ impl Scheduler {
         self.desk.decided.clear();
     }
 
-    fn tell(&mut self, now: Moment, event: Event) {
+    pub(crate) fn tell(&mut self, now: Moment, event: Event) {
         let mut decided = std::mem::take(&mut self.desk.decided);
         let (from, copy) = (decided.len(), self.desk.steps.is_some().then(|| event.clone()));
         self.handle(now, event, &mut decided);
@@ -143,13 +145,13 @@ fn place(ticket: &queue::Ticket, backend: BackendId) -> Option<Place> {
 
 impl Order for Scheduler {
     fn arrive(&mut self, now: Moment, number: TicketId, since: Moment, ticket: &Ticket) {
-        let arrival = ticket.arrival(number, now);
+        let arrival = Box::new(ticket.arrival(number, now));
         self.tell(now, Event::Waited { arrival, since, tried: ticket.tried.clone() });
     }
 
     fn began(&mut self, now: Moment, number: TicketId, backend: BackendId, wants: Option<&Arc<Wants>>) {
         self.unsaid(number);
-        let arrival = wants.map(|wants| wants.arrival(number, Moment::NEVER));
+        let arrival = wants.map(|wants| Box::new(wants.arrival(number, Moment::NEVER)));
         self.tell(now, Event::Began { ticket: number, backend, arrival });
     }
 
@@ -163,6 +165,8 @@ impl Order for Scheduler {
     }
 
     fn finish(&mut self, now: Moment, number: TicketId, outcome: Outcome, usage: Usage) {
+        let compared = |digest: &Digest| outcome == Outcome::Done && !digest.marks.is_empty();
+        self.desk.digest = Scheduler::digest(self, now, number, usage).filter(compared);
         self.tell(now, Event::Finish { ticket: number, outcome, usage });
     }
 
@@ -188,6 +192,10 @@ impl Order for Scheduler {
             Decision::Start { ticket: number, backend, .. } => Verdict::Start { number, backend },
             Decision::Refuse { ticket: number, why } => Verdict::Refuse { number, why },
         }));
+    }
+
+    fn digest(&mut self) -> Option<Digest> {
+        self.desk.digest.take()
     }
 
     fn front(&self, backend: BackendId, most: usize) -> Vec<TicketId> {

@@ -102,6 +102,7 @@ fn told(act: &Act) -> String {
         Act::Disconnect => "disconnect".to_owned(),
         Act::Start { ticket, permit } => format!("start {} on {}", ticket.0, permit.slot.0),
         Act::Refuse { ticket, .. } => format!("refuse {}", ticket.0),
+        Act::Learn(_) => "learn".to_owned(),
         Act::Abort { ticket } => format!("abort {}", ticket.0),
         Act::Send(up) => match up {
             Up::Hello { heard, .. } => format!("hello heard {}", heard.0),

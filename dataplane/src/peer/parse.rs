@@ -8,8 +8,8 @@ use sched::permit::{
     Term, Then, Ticket, Up, Wants,
 };
 use sched::{
-    Asked, BackendId, Block, Candidate, Chain, Class, End, Key, ModelId, Outcome, Policy, Refusal, SlotId,
-    Span, TRIES_MAX, TicketId, Usage,
+    Asked, BackendId, Block, Candidate, Chain, Class, Digest, End, Key, MARKS_MAX, Mark, ModelId, Outcome,
+    Policy, Refusal, SlotId, Span, TRIES_MAX, TicketId, Usage,
 };
 
 use super::words::Word as _;
@@ -83,6 +83,7 @@ pub fn down(message: v1::PeerDown, names: &Names) -> Result<Option<Down>, Fault>
             }
         }
         peer_down::Message::Revoke(of) => Down::Revoke { permit: permit(Some(of), names)? },
+        peer_down::Message::Digest(digest) => Down::Digest(Box::new(self::digest(digest, names)?)),
         peer_down::Message::Refuse(refuse) => {
             Down::Refuse { ticket: TicketId(refuse.ticket), why: refusal(refuse) }
         }
@@ -146,6 +147,24 @@ fn wants(wants: v1::PeerWants, names: &Names) -> Result<Wants, Fault> {
         prompt: Chain::new(wants.prompt.into_iter().map(block)),
         policy: Policy::of(wants.policy),
         candidates: wants.candidates.into_iter().map(candidate).collect::<Result<_, Fault>>()?,
+    })
+}
+
+fn digest(digest: v1::PeerDigest, names: &Names) -> Result<Digest, Fault> {
+    within(digest.marks.len(), MARKS_MAX, "points of a prompt")?;
+    let marks = digest.marks.iter().zip(&digest.ends);
+    Ok(Digest {
+        backend: number(&digest.backend, names)?,
+        model: ModelId(digest.model),
+        key: Key(digest.key),
+        asked: Asked(digest.asked),
+        marks: marks.map(|(hash, tokens)| Mark { hash: *hash, tokens: *tokens }).collect(),
+        tokens: digest.tokens,
+        thought: digest.thought,
+        disturbed: digest.disturbed,
+        first: digest.first_us.map(Span),
+        took: Span(digest.took_us),
+        usage: usage(digest.usage.unwrap_or_default()),
     })
 }
 

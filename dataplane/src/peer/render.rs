@@ -4,7 +4,7 @@ use proto::v1::{self, peer_down, peer_then, peer_up};
 use sched::permit::{
     Down, HELD_MAX, Holding, Permit, TICKET_BLOCKS_MAX, TICKET_CANDIDATES_MAX, Then, Ticket, Up, Wants,
 };
-use sched::{BackendId, Refusal, Span, Usage};
+use sched::{BackendId, Digest, MARKS_MAX, Refusal, Span, Usage};
 
 use super::words::Word as _;
 use super::{Fault, Names};
@@ -76,6 +76,7 @@ pub fn down(message: &Down, names: &Names) -> Result<v1::PeerDown, Fault> {
             contended: *contended,
         }),
         Down::Revoke { permit: of } => peer_down::Message::Revoke(permit(of)?),
+        Down::Digest(digest) => peer_down::Message::Digest(self::digest(digest, names)?),
         Down::Refuse { ticket, why } => {
             peer_down::Message::Refuse(v1::PeerRefuse { ticket: ticket.0, ..refusal(*why) })
         }
@@ -130,6 +131,24 @@ fn wants(wants: &Wants, names: &Names) -> Result<v1::PeerWants, Fault> {
         prompt: wants.prompt.blocks().take(TICKET_BLOCKS_MAX).map(block).collect(),
         policy: wants.policy.number(),
         candidates: candidates.collect::<Result<_, Fault>>()?,
+    })
+}
+
+fn digest(digest: &Digest, names: &Names) -> Result<v1::PeerDigest, Fault> {
+    let marks = digest.marks.iter().take(MARKS_MAX);
+    Ok(v1::PeerDigest {
+        backend: name(digest.backend, names)?,
+        model: digest.model.0,
+        key: digest.key.0,
+        asked: digest.asked.0,
+        marks: marks.clone().map(|mark| mark.hash).collect(),
+        ends: marks.map(|mark| mark.tokens).collect(),
+        tokens: digest.tokens,
+        thought: digest.thought,
+        disturbed: digest.disturbed,
+        first_us: digest.first.map(|span| span.0),
+        took_us: digest.took.0,
+        usage: Some(usage(&digest.usage)),
     })
 }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use prost::Message as _;
 use proto::v1::{self, peer_down, peer_up};
 use sched::permit::{
-    Down, Holding, Incarnation, LINE_MAX, Member, Permit, PlaneId, TICKET_BLOCKS_MAX, Term, Then, Ticket, Up,
-    Wants,
+    DIGEST_BYTES, Down, Holding, Incarnation, LINE_MAX, Member, Permit, PlaneId, TICKET_BLOCKS_MAX, Term,
+    Then, Ticket, Up, Wants,
 };
 use sched::{
-    Asked, BackendId, Block, Candidate, Chain, Class, End, Key, ModelId, Outcome, Policy, Refusal, SlotId,
-    Span, TicketId, Usage,
+    Asked, BackendId, Block, Candidate, Chain, Class, Digest, End, Key, MARKS_MAX, Mark, ModelId, Outcome,
+    Policy, Refusal, SlotId, Span, TicketId, Usage,
 };
 
 use super::{Fault, Names, parse, render};
@@ -122,6 +122,7 @@ fn downs() -> Vec<Down> {
         },
         Down::Revoke { permit: PERMIT },
     ];
+    downs.push(Down::Digest(Box::new(digest())));
     let retry_after = Span(11);
     for why in [
         Refusal::QueueFull { waiting: 3, retry_after },
@@ -138,6 +139,30 @@ fn downs() -> Vec<Down> {
         downs.push(Down::Refuse { ticket: TICKET, why });
     }
     downs
+}
+
+/// As large as one of a prompt becomes.
+fn digest() -> Digest {
+    let mark = |at: u64| Mark { hash: u64::MAX - at, tokens: 100_000 + at as u32 };
+    Digest {
+        backend: PERMIT.backend,
+        model: ModelId(u32::MAX),
+        key: Key(7),
+        asked: Asked(8),
+        marks: (0..MARKS_MAX as u64).map(mark).collect(),
+        tokens: 120_000,
+        thought: 119_000,
+        disturbed: true,
+        first: Some(Span(900_000)),
+        took: Span(9_000_000),
+        usage: Usage { cached: Some(118_000), prompt: Some(121_000), output: Some(900), ..Usage::default() },
+    }
+}
+
+#[test]
+fn a_digest_is_as_small_as_it_is_taken_to_be() {
+    let bytes = render::down(&Down::Digest(Box::new(digest())), &named()).unwrap().encode_to_vec();
+    assert!(bytes.len() as u64 <= DIGEST_BYTES, "{} bytes", bytes.len());
 }
 
 #[test]
@@ -191,5 +216,8 @@ fn what_no_sender_sends_is_refused() {
     let line = v1::PeerLine { backend: "box".to_owned(), next, contended: false };
     let line = v1::PeerDown { message: Some(peer_down::Message::Line(line)) };
     assert_eq!(parse::down(line, &names), Err(Fault::TooMany("tickets in a line")));
+    let crowd = v1::PeerDigest { marks: vec![1; MARKS_MAX + 1], ..Default::default() };
+    let crowd = v1::PeerDown { message: Some(peer_down::Message::Digest(crowd)) };
+    assert_eq!(parse::down(crowd, &names), Err(Fault::TooMany("points of a prompt")));
     assert_eq!(parse::up(v1::PeerUp::default(), &names), Ok(None));
 }

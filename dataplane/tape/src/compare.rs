@@ -122,16 +122,10 @@ fn note(asked: &mut BTreeMap<TicketId, Asked>, at: Moment, event: &Event, rule: 
         Some(())
     };
     match event {
+        Event::Arrive(arrival) => return came(asked, at, arrival, None, rule),
+        Event::Waited { arrival, .. } => return came(asked, at, arrival, None, rule),
         // one that began unasked would have been placed by the rule
-        Event::Arrive(arrival)
-        | Event::Waited { arrival, .. }
-        | Event::Began { arrival: Some(arrival), .. } => {
-            let arrival = Arrival { policy: rule.policy(arrival.policy), ..arrival.clone() };
-            let id = arrival.ticket;
-            let started = matches!(event, Event::Began { .. }).then_some(at);
-            let new = Asked { at, arrival, started, first: None, held: None };
-            return asked.insert(id, new).is_none().then_some(Due::Arrive(id));
-        }
+        Event::Began { arrival: Some(arrival), .. } => return came(asked, at, arrival, Some(at), rule),
         Event::Began { ticket, arrival: None, .. } => {
             if let Some(asked) = asked.get_mut(ticket) {
                 asked.started = Some(at);
@@ -163,13 +157,32 @@ fn note(asked: &mut BTreeMap<TicketId, Asked>, at: Moment, event: &Event, rule: 
             let (fleet, offers) = (Arc::new(rule.fleet(fleet)), offers.clone());
             return Some(Due::Tell(Event::Reroute { fleet, offers }));
         }
-        Event::Observe { .. } | Event::Told { .. } | Event::Slots { .. } | Event::Share(_) | Event::Close => {
+        Event::Observe { .. }
+        | Event::Told { .. }
+        | Event::Slots { .. }
+        | Event::Learn(_)
+        | Event::Share(_)
+        | Event::Close => {
             return Some(Due::Tell(event.clone()));
         }
         // who is told of anew goes on in the other world
         Event::Recall | Event::Wake => {}
     }
     None
+}
+
+/// A request came, and perhaps it runs.
+fn came(
+    asked: &mut BTreeMap<TicketId, Asked>,
+    at: Moment,
+    arrival: &Arrival,
+    started: Option<Moment>,
+    rule: &Rule,
+) -> Option<Due> {
+    let arrival = Arrival { policy: rule.policy(arrival.policy), ..arrival.clone() };
+    let id = arrival.ticket;
+    let new = Asked { at, arrival, started, first: None, held: None };
+    asked.insert(id, new).is_none().then_some(Due::Arrive(id))
 }
 
 impl Side {

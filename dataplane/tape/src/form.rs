@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 pub use said::Said;
 use sched::{
-    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, End, Event, Fault, Fleet,
-    Health, Key, ModelId, Moment, Outcome, Policy, SlotId, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Digest, End, Event, Fault,
+    Fleet, Health, Key, Mark, ModelId, Moment, Outcome, Policy, SlotId, Span, TicketId, Tuning, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,10 +69,22 @@ written!(
     |list| list.iter().map(|id| id.0).collect(),
     |list| list.into_iter().map(BackendId).collect()
 );
+written!(digest: Box<Digest> as Summary, |digest| Summary(Digest::clone(digest)), |summary| Box::new(summary.0));
+written!(model: ModelId as u32, |model| model.0, ModelId);
 written!(
-    newcomer: Option<Arrival> as Option<Newcomer>,
-    |arrival| arrival.clone().map(Newcomer),
-    |newcomer| newcomer.map(|newcomer| newcomer.0)
+    marks: Vec<Mark> as Vec<(u64, u32)>,
+    |marks| marks.iter().map(|mark| (mark.hash, mark.tokens)).collect(),
+    |list| list.into_iter().map(|(hash, tokens)| Mark { hash, tokens }).collect()
+);
+written!(
+    newcomer: Option<Box<Arrival>> as Option<Newcomer>,
+    |arrival| arrival.as_deref().cloned().map(Newcomer),
+    |newcomer| newcomer.map(|newcomer| Box::new(newcomer.0))
+);
+written!(
+    boxed: Box<Arrival> as Newcomer,
+    |arrival| Newcomer(Arrival::clone(arrival)),
+    |newcomer| Box::new(newcomer.0)
 );
 written!(
     fleet: Arc<Fleet> as Whole,
@@ -100,6 +112,33 @@ fn candidate((backend, model, reserve): Triple) -> Candidate {
 /// A fleet as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Whole(#[serde(with = "FleetForm")] pub Fleet);
+
+#[derive(Serialize, Deserialize)]
+struct Summary(#[serde(with = "DigestForm")] Digest);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Digest", deny_unknown_fields)]
+struct DigestForm {
+    #[serde(with = "backend")]
+    backend: BackendId,
+    #[serde(with = "model")]
+    model: ModelId,
+    #[serde(with = "key")]
+    key: Key,
+    #[serde(with = "asked")]
+    asked: Asked,
+    #[serde(with = "marks")]
+    marks: Vec<Mark>,
+    tokens: u32,
+    thought: u32,
+    disturbed: bool,
+    #[serde(with = "maybe")]
+    first: Option<Span>,
+    #[serde(with = "span")]
+    took: Span,
+    #[serde(with = "UsageForm")]
+    usage: Usage,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Newcomer(#[serde(with = "ArrivalForm")] Arrival);
@@ -184,8 +223,8 @@ enum CacheForm {
 enum EventForm {
     Arrive(#[serde(with = "ArrivalForm")] Arrival),
     Waited {
-        #[serde(with = "ArrivalForm")]
-        arrival: Arrival,
+        #[serde(with = "boxed")]
+        arrival: Box<Arrival>,
         #[serde(with = "moment")]
         since: Moment,
         #[serde(with = "backend_list")]
@@ -197,7 +236,7 @@ enum EventForm {
         #[serde(with = "backend")]
         backend: BackendId,
         #[serde(with = "newcomer")]
-        arrival: Option<Arrival>,
+        arrival: Option<Box<Arrival>>,
     },
     Back {
         #[serde(with = "ticket")]
@@ -208,6 +247,7 @@ enum EventForm {
         backend: BackendId,
         slots: Option<u32>,
     },
+    Learn(#[serde(with = "digest")] Box<Digest>),
     Share(bool),
     Recall,
     FirstToken {

@@ -1,8 +1,11 @@
 //! The product's own core as a placer.
 
+mod heir;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use heir::Heir;
 use sched::{
     Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fleet,
     Health, INPUT_MARGIN_PERCENT, Key, ModelId, Moment, Outcome, Policy, Scheduler, SlotId, Span, TicketId,
@@ -67,26 +70,7 @@ impl Product {
 
 impl Placer for Product {
     fn arrive(&mut self, now: f64, seen: &Seen<'_>, out: &mut Vec<Place>) {
-        let model = ModelId(u32::from(seen.model));
-        let candidate =
-            |backend: &usize| Candidate { backend: BackendId(*backend as u32), model, reserve: 0 };
-        let compared = if self.options.affinity { seen.blocks } else { &[] };
-        let arrival = Arrival {
-            ticket: TicketId(seen.ticket),
-            key: Key(seen.key as u64),
-            asked: Asked(0),
-            weight: 1,
-            class: Class::Normal,
-            prompt_tokens: seen.prompt_tokens,
-            prompt: Chain::new(compared.iter().map(|block| Block {
-                hash: block.hash,
-                tokens: block.tokens,
-                own: block.own,
-            })),
-            policy: self.options.policy,
-            candidates: seen.backends.iter().map(candidate).collect(),
-            deadline: Moment::NEVER,
-        };
+        let arrival = arrival(seen, self.options);
         self.handle(now, Event::Arrive(arrival), out);
     }
 
@@ -95,17 +79,7 @@ impl Placer for Product {
     }
 
     fn finish(&mut self, now: f64, ticket: u64, report: &Report, out: &mut Vec<Place>) {
-        let usage = Usage {
-            cached: report.cached,
-            prompt: report.prompt,
-            output: report.output,
-            prefill: report.prefill_s.map(|secs| Span((secs * 1e6) as u64)),
-            end: match report.finish {
-                Some(Finish::Tool) => End::Tool,
-                Some(Finish::Stop) => End::Turn,
-                None => End::Unknown,
-            },
-        };
+        let usage = usage(report);
         self.handle(now, Event::Finish { ticket: TicketId(ticket), outcome: Outcome::Done, usage }, out);
     }
 
@@ -115,6 +89,42 @@ impl Placer for Product {
 
     fn next_wake(&self) -> Option<f64> {
         self.core.next_wake().map(seconds)
+    }
+}
+
+fn arrival(seen: &Seen<'_>, options: Options) -> Arrival {
+    let model = ModelId(u32::from(seen.model));
+    let candidate = |backend: &usize| Candidate { backend: BackendId(*backend as u32), model, reserve: 0 };
+    let compared = if options.affinity { seen.blocks } else { &[] };
+    Arrival {
+        ticket: TicketId(seen.ticket),
+        key: Key(seen.key as u64),
+        asked: Asked(0),
+        weight: 1,
+        class: Class::Normal,
+        prompt_tokens: seen.prompt_tokens,
+        prompt: Chain::new(compared.iter().map(|block| Block {
+            hash: block.hash,
+            tokens: block.tokens,
+            own: block.own,
+        })),
+        policy: options.policy,
+        candidates: seen.backends.iter().map(candidate).collect(),
+        deadline: Moment::NEVER,
+    }
+}
+
+fn usage(report: &Report) -> Usage {
+    Usage {
+        cached: report.cached,
+        prompt: report.prompt,
+        output: report.output,
+        prefill: report.prefill_s.map(|secs| Span((secs * 1e6) as u64)),
+        end: match report.finish {
+            Some(Finish::Tool) => End::Tool,
+            Some(Finish::Stop) => End::Turn,
+            None => End::Unknown,
+        },
     }
 }
 

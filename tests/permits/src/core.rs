@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sched::lead::{Order, Verdict};
 use sched::permit::{Ticket, Wants};
 use sched::{
-    Backend, BackendId, Cache, Event, Fault, Fleet, Health, Moment, Outcome, Scheduler, Span, TicketId,
-    Tuning, Usage,
+    Backend, BackendId, Cache, Digest, Event, Fault, Fleet, Health, Moment, Outcome, Scheduler, Span,
+    TicketId, Tuning, Usage,
 };
 
 use crate::world::Known;
@@ -101,6 +101,10 @@ impl Order for Core {
 
     fn decide(&mut self, now: Moment, out: &mut Vec<Verdict>) {
         self.scheduler.decide(now, out);
+    }
+
+    fn digest(&mut self) -> Option<Digest> {
+        Order::digest(&mut self.scheduler)
     }
 
     fn front(&self, backend: BackendId, most: usize) -> Vec<TicketId> {

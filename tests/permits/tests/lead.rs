@@ -115,6 +115,7 @@ fn told(act: &Act) -> String {
                 format!("line{}{}", next.collect::<String>(), if *contended { "" } else { " open" })
             }
             Down::Revoke { permit } => format!("revoke {}", permit.slot.0),
+            Down::Digest(_) => "digest".to_owned(),
             Down::Refuse { ticket, .. } => format!("refuse {}", ticket.0),
         },
     };

@@ -173,6 +173,30 @@ impl Lanes {
         }
     }
 
+    /// A slot has held this since `at`: the one whose content it goes on from, else the one that was not used for longest,
+    /// unless all were used later; then host memory has it, if there is any.
+    pub(crate) fn recollect(&mut self, held: Sequence, end: End, at: Moment) {
+        let idle = || self.lanes.iter().enumerate().filter(|(_, lane)| lane.ticket.is_none());
+        let goes_on = |lane: &Lane| {
+            let blocks = lane.held.prompt.len();
+            blocks > 0 && held.prompt.common(&lane.held.prompt) == blocks
+        };
+        let earlier = idle().find(|(_, lane)| goes_on(lane));
+        let oldest = || idle().filter(|(_, lane)| lane.last <= at).min_by_key(|(_, lane)| lane.last);
+        match earlier.or_else(oldest).map(|(index, _)| index) {
+            Some(index) => {
+                let lane = &mut self.lanes[index];
+                (lane.held, lane.last, lane.end) = (held, lane.last.max(at), end);
+            }
+            None if self.ram > 0 => {
+                self.saved_tokens += u64::from(held.tokens());
+                self.saved.push_back(Saved { held, last: at });
+                self.trim();
+            }
+            None => {}
+        }
+    }
+
     /// The request never reached the server.
     pub(crate) fn undo(&mut self, ticket: TicketId, before: Sequence) {
         if let Some(lane) = self.of(ticket) {

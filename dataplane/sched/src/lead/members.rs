@@ -53,6 +53,11 @@ impl Members {
         self.seats.get(&plane).is_some_and(|seat| seat.reported)
     }
 
+    /// Those that are there and have said what they hold.
+    pub(super) fn all(&self) -> impl Iterator<Item = PlaneId> {
+        self.seats.iter().filter(|(_, seat)| seat.reported).map(|(plane, _)| *plane)
+    }
+
     pub(super) fn lag(&self, plane: PlaneId) -> Span {
         self.seats.get(&plane).map_or(Span::ZERO, |seat| seat.lag)
     }

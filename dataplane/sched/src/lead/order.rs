@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::permit::{Ticket, Wants};
-use crate::{BackendId, Fault, Moment, Outcome, Refusal, TicketId, Usage};
+use crate::{BackendId, Digest, Fault, Moment, Outcome, Refusal, TicketId, Usage};
 
 /// What one that decides who runs next has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub trait Order {
     fn slots(&mut self, now: Moment, backend: BackendId, slots: u32);
     /// Appends what is decided by now, in order. Each ticket is started or refused once, unless it comes back.
     fn decide(&mut self, now: Moment, out: &mut Vec<Verdict>);
+    /// What the request left behind that ended last, once, for those that do not lead.
+    fn digest(&mut self) -> Option<Digest> {
+        None
+    }
     /// Who would be started next if slots of a backend came free, in order, at most `most`.
     fn front(&self, backend: BackendId, most: usize) -> Vec<TicketId>;
     /// Whether somebody waits for a backend, or a free slot of it is kept.
@@ -89,6 +93,10 @@ impl<O: Order + ?Sized> Order for Box<O> {
 
     fn decide(&mut self, now: Moment, out: &mut Vec<Verdict>) {
         self.as_mut().decide(now, out);
+    }
+
+    fn digest(&mut self) -> Option<Digest> {
+        self.as_mut().digest()
     }
 
     fn front(&self, backend: BackendId, most: usize) -> Vec<TicketId> {

@@ -31,6 +31,7 @@ impl<O: Order> Lead<O> {
         }
         self.park(now, out);
         self.tell_lines(out);
+        self.spread(now, out);
     }
 
     /// Finds a permit for one that was started: one that lies idle at its own data plane, a free one, or one that is

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::permit::{Down, Permit, PlaneId, Term, Up, Wants};
-use crate::{BackendId, Fault, Moment, Outcome, Refusal, Span, TicketId, Usage};
+use crate::{BackendId, Digest, Fault, Moment, Outcome, Refusal, Span, TicketId, Usage};
 
 /// What happened at a data plane. What names an unknown ticket or an earlier stream is ignored.
 #[derive(Clone, Debug)]
@@ -136,6 +136,8 @@ pub enum Act {
         /// Where.
         permit: Permit,
     },
+    /// Tells the scheduler of this data plane what a request of another one left behind.
+    Learn(Box<Digest>),
     /// Tells the client no.
     Refuse {
         /// Which.

@@ -104,6 +104,7 @@ impl Owner {
                 }
             }
             Down::Revoke { permit } => self.revoke(permit, out),
+            Down::Digest(digest) => out.push(Act::Learn(digest)),
             Down::Refuse { ticket, why } => {
                 if self.waiting.take(ticket).is_some() {
                     out.push(Act::Refuse { ticket, why });

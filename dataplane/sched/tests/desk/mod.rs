@@ -91,10 +91,12 @@ fn tell(core: &mut Scheduler, arrivals: &mut BTreeMap<TicketId, Arrival>, step: 
     let mut words = step.split_whitespace();
     let now = Moment(number(&mut words) * 1000);
     let event = read_event(words.next().unwrap(), words);
-    if let Event::Arrive(arrival)
-    | Event::Waited { arrival, .. }
-    | Event::Began { arrival: Some(arrival), .. } = &event
-    {
+    let came = match &event {
+        Event::Arrive(arrival) => Some(arrival),
+        Event::Waited { arrival, .. } | Event::Began { arrival: Some(arrival), .. } => Some(&**arrival),
+        _ => None,
+    };
+    if let Some(arrival) = came {
         arrivals.entry(arrival.ticket).or_insert_with(|| arrival.clone());
     }
     if let Event::Reroute { offers, .. } = &event {
@@ -149,8 +151,8 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
             let ticket = words.next().unwrap();
             let backend = backend_id(words.next().unwrap());
             let rest = words.collect::<Vec<_>>().join(" ");
-            let arrival =
-                (!rest.is_empty()).then(|| read_arrival(format!("{ticket} {rest}").split_whitespace()));
+            let arrival = (!rest.is_empty())
+                .then(|| Box::new(read_arrival(format!("{ticket} {rest}").split_whitespace())));
             Event::Began { ticket: TicketId(ticket.parse().unwrap()), backend, arrival }
         }
         "back" => Event::Back { ticket: TicketId(number(&mut words)) },
@@ -180,7 +182,8 @@ fn read_waited(mut words: SplitWhitespace) -> Event {
     let rest = words.collect::<Vec<_>>().join(" ");
     let (arrival, tried) = rest.split_once(" tried ").unwrap_or((&rest, ""));
     let tried = tried.split("").filter(|name| !name.is_empty()).map(backend_id).collect();
-    Event::Waited { arrival: read_arrival(format!("{ticket} {arrival}").split_whitespace()), since, tried }
+    let arrival = Box::new(read_arrival(format!("{ticket} {arrival}").split_whitespace()));
+    Event::Waited { arrival, since, tried }
 }
 
 fn read_fault(word: &str) -> Fault {

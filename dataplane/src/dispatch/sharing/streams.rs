@@ -67,6 +67,12 @@ impl Sharing {
                 }
             }
             owner::Act::Abort { .. } => self.aborts = true,
+            owner::Act::Learn(digest) => {
+                let now = self.now;
+                if let Part::Follows(scheduler) = self.part_mut() {
+                    scheduler.learn(now, *digest);
+                }
+            }
         }
     }
 
@@ -98,7 +104,7 @@ impl Sharing {
             Part::Leads(lead) => (lead.order().prefill_tps(number), lead.order().prefix(number)),
             Part::Follows(scheduler) => scheduler.taste(&wants, backend),
         };
-        let arrival = Some(wants.arrival(number, Moment::NEVER));
+        let arrival = Some(Box::new(wants.arrival(number, Moment::NEVER)));
         self.learn(self.now, Event::Began { ticket: number, backend, arrival });
         let Some(request) = self.started(number, permit) else { return };
         let candidates = request.all.as_ref().unwrap_or(&request.wants.candidates);

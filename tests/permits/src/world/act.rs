@@ -46,6 +46,7 @@ impl World {
             owner::Act::Refuse { ticket, .. } => {
                 self.judge.requests.insert((end.life, ticket), Stand::Ended);
             }
+            owner::Act::Learn(_) => {}
             owner::Act::Abort { ticket } => self.abort((end.life, ticket)),
         }
     }
