@@ -7,15 +7,20 @@ use crate::permit::Wants;
 use crate::queue::{Number, Ticket};
 use crate::scheduler::Scheduler;
 use crate::weigh::Weigher;
-use crate::{BackendId, CANDIDATES_MAX, Moment, Policy, Prefix, TicketId};
+use crate::{BackendId, CANDIDATES_MAX, Candidate, Moment, Policy, Prefix, TicketId};
 
 impl Scheduler {
     /// Where a request may start on a parked permit without asking, best first: where it would go if all candidates had a
     /// slot free. By `Policy::CacheAffine` that is the place where its first token comes soonest, and those it would not
     /// wait to avoid; by `Policy::Priority` and `Policy::Weighted` those of the highest priority. The other rules go by what
     /// all data planes do: nothing starts unasked, unless there is one place to go. Weighs each candidate once.
-    pub fn unasked(&self, now: Moment, wants: &Wants) -> Vec<BackendId> {
-        let now = now.max(self.now);
+    ///
+    /// Where there is a lead to ask (`led`), a conversation whose turn before is known at none of its places asks it: that
+    /// turn ran through another data plane, and starting cold costs more than asking.
+    pub fn unasked(&mut self, now: Moment, wants: &Wants, led: bool) -> Vec<BackendId> {
+        self.now = self.now.max(now);
+        let now = self.now;
+        self.recollect(&wants.prompt);
         let ticket = Ticket::new(wants.arrival(TicketId(0), Moment::NEVER), now, Number::default());
         let reserve = reserve(&ticket, &self.slots);
         let candidates = wants.candidates.iter().take(CANDIDATES_MAX);
@@ -27,6 +32,7 @@ impl Scheduler {
         let usable: Vec<(BackendId, i32)> = usable.collect();
         match wants.policy {
             _ if usable.len() == 1 && wants.candidates.len() == 1 => vec![usable[0].0],
+            Policy::CacheAffine if led && self.elsewhere(wants) => Vec::new(),
             Policy::CacheAffine => {
                 let mut choices = self.choices(now, &ticket);
                 choices.retain(|choice| usable.iter().any(|(backend, _)| backend == choice));
@@ -60,6 +66,18 @@ impl Scheduler {
         let cached = warm.map_or(0, |warm| warm.cached).min(tokens.saturating_sub(1));
         let prefix = (wants.prompt.len() > 0).then_some(Prefix { cached, prompt: tokens });
         (known.speeds.prefill_tps(place), prefix)
+    }
+
+    /// Whether a prompt goes on from an answer, and no place is known to have what lies before that.
+    fn elsewhere(&self, wants: &Wants) -> bool {
+        let before = wants.prompt.tokens_of(wants.prompt.turn());
+        let tokens = wants.prompt_tokens.max(wants.prompt.tokens());
+        let cached = |candidate: &Candidate| {
+            let mirror = self.slots.known.caches.mirror((candidate.backend, candidate.model));
+            mirror.and_then(|mirror| mirror.peek(&wants.prompt, tokens)).map_or(0, |warm| warm.cached)
+        };
+        let mut candidates = wants.candidates.iter().take(CANDIDATES_MAX);
+        before > 0 && !candidates.any(|candidate| cached(candidate) >= before)
     }
 
     fn choices(&self, now: Moment, ticket: &Ticket) -> Vec<BackendId> {

@@ -24,6 +24,26 @@ fn a_conversation_goes_where_it_was() {
 }
 
 #[test]
+fn a_conversation_whose_turn_before_is_unknown_asks() {
+    check(
+        "a:1,pool=100000 b:1,pool=100000 c:1",
+        &[
+            ("0 began 1 b on abc says ab", ""),
+            ("1 done 1", ""),
+            ("? unasked on abc says abCd", "b"),
+            ("? unasked on abc says abCdEf", ""),
+            ("? unasked on abc says aBc", "b"),
+            ("? unasked on abc says xYz", ""),
+            ("? unasked on c says xYz", "c"),
+            // its turn before ran elsewhere, and a digest told of it
+            ("10 learn a abCd", ""),
+            ("? unasked on abc says abCdEf", "a"),
+            ("? taste a on abc says abCdEf", "None Some((4000, 6000))"),
+        ],
+    );
+}
+
+#[test]
 fn nothing_starts_unasked_where_it_should_not() {
     check(
         "a:1,down b:1,drain c:1 d:1,max=5 e:1,one,has=7",

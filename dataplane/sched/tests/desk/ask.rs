@@ -6,7 +6,7 @@ use sched::{Arrival, Breaker, Health, Moment, Scheduler, Span, TicketId};
 
 use super::{SplitWhitespace, backend_id, name, number, read_arrival};
 
-pub(super) fn ask(core: &Scheduler, question: &str) -> String {
+pub(super) fn ask(core: &mut Scheduler, question: &str) -> String {
     let mut words = question.split_whitespace();
     match words.next().unwrap() {
         "next" => core.next_wake().map_or("never".into(), |moment| (moment.0 / 1000).to_string()),
@@ -37,7 +37,7 @@ pub(super) fn ask(core: &Scheduler, question: &str) -> String {
         }
         "unasked" => {
             let wants = read_wants(words);
-            core.unasked(Moment::default(), &wants).into_iter().map(name).collect()
+            core.unasked(Moment::default(), &wants, true).into_iter().map(name).collect()
         }
         "taste" => {
             let backend = backend_id(words.next().unwrap());

@@ -2,7 +2,7 @@
 //!
 //! Fleet: `a:1 b:2,prio=1,max=100,grace=50,down,unknown,drain queue=3 spare`. Time is in milliseconds.
 //! Steps: `10 arrive 1 on ab/c tokens 50 until 100` (c in reserve), `10 done 1`, `first|failed|aborted|unsent|cancel 1`,
-//! `done 1 prompt=900 cached=100 prefill=900`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `told a 3 [AGE]`, `waited 1 since 5 on ab tried b`, `began 1 a [ARRIVAL]`, `back 1`, `slots a 2|all`, `share|own`, `recall`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
+//! `done 1 prompt=900 cached=100 prefill=900`, `fail 1 connect|refused|reset|timeout|slow|status|answer|limited|limited=5000 [sent]`, `idle|busy a`, `told a 3 [AGE]`, `waited 1 since 5 on ab tried b`, `began 1 a [ARRIVAL]`, `back 1`, `slots a 2|all`, `learn a abc`, `share|own`, `recall`, `adopt FLEET`, `reroute 1 ab FLEET`, `close`,
 //! `wake`. Questions: `? next`, `? position 1`, `? outlook 1`, `? a`, `? breaker a`, `? retries`, `? prefill 1`, `? cached 1`, `? held`, `? front a`,
 //! `? unasked ARRIVAL`, `? taste a ARRIVAL`.
 
@@ -13,8 +13,9 @@ use std::str::SplitWhitespace;
 use std::sync::Arc;
 
 use sched::{
-    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, End, Event, Fault,
-    Fleet, Health, Key, ModelId, Moment, Outcome, Policy, Refusal, Scheduler, Span, TicketId, Tuning, Usage,
+    Arrival, Asked, Backend, BackendId, Block, Cache, Candidate, Chain, Class, Decision, Digest, End, Event,
+    Fault, Fleet, Health, Key, Mark, ModelId, Moment, Outcome, Policy, Refusal, Scheduler, Span, TicketId,
+    Tuning, Usage,
 };
 
 /// Runs the steps on a core with the given fleet and compares all decisions.
@@ -30,7 +31,7 @@ pub fn run<'a>(seed: u64, fleet: &str, steps: impl IntoIterator<Item = &'a str>)
     let mut core = Scheduler::new(seed, Arc::new(read_fleet(fleet)));
     let mut arrivals = BTreeMap::new();
     let answer = |step: &str| match step.strip_prefix("? ") {
-        Some(question) => ask::ask(&core, question),
+        Some(question) => ask::ask(&mut core, question),
         None => tell(&mut core, &mut arrivals, step),
     };
     steps.into_iter().map(answer).collect()
@@ -160,6 +161,10 @@ fn read_event(verb: &str, mut words: SplitWhitespace) -> Event {
             backend: backend_id(words.next().unwrap()),
             slots: words.next().unwrap().parse().ok(),
         },
+        "learn" => {
+            let backend = backend_id(words.next().unwrap());
+            Event::Learn(Box::new(read_digest(backend, &chain(words.next().unwrap()))))
+        }
         "share" => Event::Share(true),
         "own" => Event::Share(false),
         "recall" => Event::Recall,
@@ -184,6 +189,24 @@ fn read_waited(mut words: SplitWhitespace) -> Event {
     let tried = tried.split("").filter(|name| !name.is_empty()).map(backend_id).collect();
     let arrival = Box::new(read_arrival(format!("{ticket} {arrival}").split_whitespace()));
     Event::Waited { arrival, since, tried }
+}
+
+/// What a request with this prompt left at a backend, without its answer.
+fn read_digest(backend: BackendId, prompt: &Chain) -> Digest {
+    let hash = prompt.blocks().last().unwrap().hash;
+    Digest {
+        backend,
+        model: ModelId(0),
+        key: Key(0),
+        asked: Asked(0),
+        marks: vec![Mark { hash, tokens: prompt.tokens() }],
+        tokens: prompt.tokens(),
+        thought: 0,
+        disturbed: true,
+        first: None,
+        took: Span::from_millis(1),
+        usage: Usage::default(),
+    }
 }
 
 fn read_fault(word: &str) -> Fault {

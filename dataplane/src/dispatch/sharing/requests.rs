@@ -41,8 +41,9 @@ impl Sharing {
         wants: Arc<Wants>,
         tried: Vec<BackendId>,
     ) {
-        let unasked = match self.part() {
-            Part::Follows(scheduler) => scheduler.unasked(self.now, &wants),
+        let (now, led) = (self.now, self.owner.led());
+        let unasked = match self.part_mut() {
+            Part::Follows(scheduler) => scheduler.unasked(now, &wants, led),
             Part::Leads(_) => Vec::new(),
         };
         self.due.insert((deadline, number));
