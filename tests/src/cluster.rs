@@ -189,11 +189,19 @@ impl Cluster {
         self.members[number].start(&control);
     }
 
-    /// Cuts a data plane off from the control plane and from those who look for it.
+    /// Cuts a data plane off from the control plane and from all others, or heals that.
+    ///
+    /// # Panics
+    /// When it does not run.
     pub fn cut(&self, number: usize, cut: bool) {
-        if let Some(ways) = &self.members[number].ways {
-            for cable in [&ways.control, &ways.peer] {
-                if cut { cable.cut() } else { cable.heal() }
+        let process = self.members[number].process().id();
+        for (other, member) in self.members.iter().enumerate() {
+            let Some(ways) = &member.ways else { continue };
+            if other == number {
+                ways.control.cut(cut);
+                ways.peer.cut(cut);
+            } else {
+                ways.peer.cut_from(process, cut);
             }
         }
     }
