@@ -284,6 +284,22 @@ impl Cluster {
         self.sims.iter().map(|(name, sim)| (*name, peak(sim))).collect()
     }
 
+    /// The latest requests of a server: since when and until when it had them, and whether their clients left.
+    ///
+    /// # Panics
+    /// When there is no such server.
+    #[must_use]
+    pub fn latest(&self, name: &str) -> String {
+        let (_, sim) = self.sims.iter().find(|(sim, _)| *sim == name).expect("a server of the cluster");
+        let line = |seen: &llmsim::Seen| {
+            let end = seen.end_us.map_or_else(|| "now".to_owned(), |end| end.to_string());
+            let left = if seen.aborted { ", its client left" } else { "" };
+            let id = seen.header("x-request-id").unwrap_or_default();
+            format!("  {id} from {} to {end} us{left}\n", seen.start_us)
+        };
+        sim.stats().requests.iter().map(line).collect()
+    }
+
     /// How each data plane sees itself, as far as it answers.
     pub async fn views(&self) -> String {
         let (http, mut views) = (rig::client(), String::new());

@@ -222,14 +222,14 @@ async fn a_client_that_leaves_frees_its_place_in_every_phase() {
     plane.stop().await;
 }
 
-/// An engine that works on after its client left still has no second request.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_is_not_given_away_while_the_engine_works_on() {
+/// Leaves a server of this kind several times, whose engine works on for a while then: the most that it had at once.
+async fn peak_of_leaving(kind: v1::Kind, works_on: Duration) -> u32 {
     let a = sim(|settings| {
         settings.output_tokens = 1000;
-        settings.abort_lag = Duration::from_millis(100);
+        settings.abort_lag = works_on;
     });
-    let plane = plane(&[("a", &a, "m", 1)]).await;
+    let plane =
+        Plane::start(&rig::snapshot(vec![rig::backend("a", &a.url(), kind, 1, &["m"], CHAT)]), |_| {}).await;
     let client = rig::client();
     for round in 1..=5 {
         let leaving = tokio::spawn(chat(&client, &plane.url, "m", "leaves", json!({})).send());
@@ -238,8 +238,16 @@ async fn a_slot_is_not_given_away_while_the_engine_works_on() {
     }
     let response = chat(&client, &plane.url, "m", "stays", json!({"max_tokens": 1})).send().await;
     assert_eq!(response.expect("an answer").status(), 200);
-    assert_eq!(a.stats().peak, 1);
     plane.stop().await;
+    a.stats().peak
+}
+
+/// An engine that works on after its client left still has no second request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_is_not_given_away_while_the_engine_works_on() {
+    for (kind, ms) in [(v1::Kind::Llamacpp, 100), (v1::Kind::Vllm, 50), (v1::Kind::Unspecified, 200)] {
+        assert_eq!(peak_of_leaving(kind, Duration::from_millis(ms)).await, 1, "{kind:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,7 +50,12 @@ fn crowd(cluster: &Cluster) -> Crowd {
 /// No server ever had more than its slots.
 fn within_slots(cluster: &Cluster) {
     for ((name, peak), slots) in cluster.peaks().into_iter().zip([ONE, FOUR]) {
-        assert!(peak <= slots, "{name} had {peak} at the same time:\n{}", cluster.said());
+        assert!(
+            peak <= slots,
+            "{name} had {peak} at the same time:\n{}\n{}",
+            cluster.latest(name),
+            cluster.said()
+        );
     }
 }
 

@@ -232,13 +232,13 @@ fn routing(snapshot: &v1::Snapshot) -> u64 {
     hasher.finish()
 }
 
-/// How long an engine of this kind works on after its client has left (DESIGN.md, flow of a request).
+/// How long an engine of this kind may work on after its client left. A service has no slots of its own to wait for.
 const fn release_grace(kind: Kind) -> Span {
     match kind {
-        Kind::Llamacpp => Span(150_000),
-        Kind::Ollama | Kind::LmStudio => Span(250_000),
-        Kind::Vllm | Kind::Sglang => Span(0),
-        Kind::Openai | Kind::Anthropic | Kind::Gemini | Kind::Unknown => Span(0),
+        Kind::Llamacpp => Span::from_millis(150),
+        Kind::Vllm | Kind::Sglang => Span::from_millis(100),
+        Kind::Ollama | Kind::LmStudio | Kind::Unknown => Span::from_millis(250),
+        Kind::Openai | Kind::Anthropic | Kind::Gemini => Span::ZERO,
     }
 }
 
