@@ -262,3 +262,49 @@ impl Sharing {
         self.todo.push_back(Input::Lead(lead::Event::Wake));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! What no other data plane can bring about in order.
+
+    use sched::{
+        ModelId, SlotId,
+        permit::{Incarnation, PlaneId},
+    };
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl Links for Nowhere {
+        fn connect(&self, _: PlaneId, _: u64) {}
+
+        fn disconnect(&self) {}
+    }
+
+    #[test]
+    fn a_slot_given_to_one_that_is_gone_is_free_again() {
+        let scheduler = Box::new(Scheduler::new(0, Arc::new(Fleet::default())));
+        let mut sharing = Sharing::new(
+            Member { plane: PlaneId(1), incarnation: Incarnation(1) },
+            scheduler,
+            Arc::new(Nowhere),
+        );
+        let (backend, slot) = (BackendId(1), SlotId(0));
+        sharing.tell(owner::Event::Owns { permit: Permit { backend, slot } });
+        let wants = Wants {
+            candidates: Box::new([Candidate { backend, model: ModelId(0), reserve: 0 }]),
+            ..Wants::nothing()
+        };
+        let times = (Moment::default(), Moment::NEVER);
+        sharing.enter(TicketId(1), TicketId(1), times, Arc::new(wants.clone()), Vec::new());
+        let _ = sharing.remove(TicketId(1));
+        let mut said = Vec::new();
+        sharing.work(Moment::default(), &mut said);
+        assert!(said.is_empty(), "nobody is there to be told");
+        assert_eq!(sharing.standing().permits.get(&backend), Some(&(1, 1)));
+        sharing.enter(TicketId(2), TicketId(2), times, Arc::new(wants), Vec::new());
+        sharing.work(Moment::default(), &mut said);
+        assert!(matches!(said.as_slice(), [(TicketId(2), verdict)] if verdict.said.is_ok()));
+    }
+}

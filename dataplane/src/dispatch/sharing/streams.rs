@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use sched::{
-    BackendId, Candidate, Event, Refusal, Story,
+    BackendId, Candidate, Event, Moment, Outcome, Refusal, Story, TicketId, Usage,
     lead::{self, StreamId},
     owner,
     permit::{Down, MEMBERS_MAX, Permit, Up},
 };
-use sched::{Moment, TicketId};
 
 use super::{Input, Part, Said, Sharing};
 use crate::dispatch::{Grant, Role, Standing, Verdict};
@@ -99,7 +98,11 @@ impl Sharing {
     fn begin(&mut self, number: TicketId, permit: Permit, said: &mut Vec<Said>) {
         let story = self.story(number);
         let Permit { backend, slot } = permit;
-        let Some(wants) = self.requests.get(&number).map(|request| request.wants.clone()) else { return };
+        let Some(wants) = self.requests.get(&number).map(|request| request.wants.clone()) else {
+            // Its end is still to be told, as that of one that waits: a slot was given for it meanwhile.
+            let (outcome, usage) = (Outcome::Unsent, Usage::default());
+            return self.tell(owner::Event::Closed { ticket: number, outcome, usage });
+        };
         let (prefill_tps, prefix) = match self.part() {
             Part::Leads(lead) => (lead.order().prefill_tps(number), lead.order().prefix(number)),
             Part::Follows(scheduler) => scheduler.taste(&wants, backend),
