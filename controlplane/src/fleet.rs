@@ -94,6 +94,8 @@ pub struct Plane {
     pub kept: Option<Version>,
     /// Why it refused the newest snapshot.
     pub faults: Vec<String>,
+    /// Which that was, where it said so.
+    pub refused: Option<Version>,
     /// What it refused since it follows and got in another way; may be empty.
     pub mended: String,
     /// Snapshots and deltas that it refused since it follows.

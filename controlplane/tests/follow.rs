@@ -104,12 +104,17 @@ async fn a_second_data_plane_is_a_spare_and_status_tells_all() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path()).await;
     let mut one = Follower::join(running.addr, "one").await;
-    assert!(one.snapshot().await.owner);
+    let own = one.snapshot().await;
+    assert!(own.owner);
     let mut two = Follower::join(running.addr, "two").await;
     let spare = two.snapshot().await;
     assert!(!spare.owner);
     two.say(follow_up::Message::Ack(v1::Ack { version: spare.version.clone(), unkept: false })).await;
-    one.say(follow_up::Message::Nack(v1::Nack { version: None, faults: vec!["odd".to_owned()] })).await;
+    let faults = vec!["odd".to_owned()];
+    one.say(follow_up::Message::Nack(v1::Nack { version: own.version.clone(), faults })).await;
+    // Of what it had before it came here; it was still being written.
+    let before = v1::Version { lineage: "another".to_owned(), epoch: 1, seq: 9 };
+    one.say(follow_up::Message::Ack(v1::Ack { version: Some(before), unkept: false })).await;
     let load = v1::BackendLoad {
         name: "web".to_owned(),
         in_flight: 3,

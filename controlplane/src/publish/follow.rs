@@ -218,7 +218,11 @@ fn note(publisher: &Publisher, id: &str, stream: u64, message: Message) -> bool 
             if !ack.unkept {
                 plane.kept.clone_from(&plane.acked);
             }
-            plane.faults.clear();
+            // What it was about to write when it came here says nothing of what it was offered since.
+            if plane.refused.as_ref().is_none_or(|refused| since(plane.acked.as_ref(), refused)) {
+                plane.faults.clear();
+                plane.refused = None;
+            }
         }
         Message::Nack(nack) => {
             refuse(plane, id, &nack);
@@ -261,7 +265,15 @@ fn loaded(load: &v1::Load) -> Load {
     }
 }
 
+/// Whether `version` is not older than `refused`.
+fn since(version: Option<&Version>, refused: &Version) -> bool {
+    version.is_some_and(|version| {
+        version.lineage == refused.lineage && (version.epoch, version.seq) >= (refused.epoch, refused.seq)
+    })
+}
+
 fn refuse(plane: &mut Plane, id: &str, nack: &v1::Nack) {
+    plane.refused = nack.version.clone().map(version);
     plane.nacks = plane.nacks.saturating_add(1);
     plane.faults = nack.faults.iter().take(FAULTS_MAX).map(|fault| cut(fault)).collect();
     if plane.faults.is_empty() {
