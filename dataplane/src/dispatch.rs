@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +12,7 @@ use sched::{
     Prefix, Refusal, SlotId, Span, Story, TicketId, View,
 };
 use tape::Recorder;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
     config::Snapshot,
@@ -139,8 +136,8 @@ pub struct Dispatch {
     core: Mutex<Core>,
     clock: Notify,
     start: Instant,
-    /// What runs is to end at once.
-    aborts: AtomicBool,
+    /// How often all that ran was to end at once.
+    aborts: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Dispatch {
@@ -166,7 +163,7 @@ impl Dispatch {
             core: Mutex::new(core),
             clock: Notify::new(),
             start: Instant::now(),
-            aborts: AtomicBool::new(false),
+            aborts: watch::Sender::new(0),
         })
     }
 
@@ -336,7 +333,7 @@ impl Dispatch {
         if let Seat::Shared(sharing) = &mut core.seat
             && std::mem::take(&mut sharing.aborts)
         {
-            self.aborts.store(true, Ordering::Relaxed);
+            self.aborts.send_modify(|times| *times += 1);
         }
         let wake = core.seat.next_wake();
         if wake != core.wake {

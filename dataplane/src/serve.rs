@@ -140,7 +140,7 @@ impl Shared {
     /// Whether answers that still run are to end.
     #[must_use]
     pub fn cuts(&self) -> bool {
-        self.cutting.load(Ordering::Relaxed) || self.dispatch.aborts()
+        self.cutting.load(Ordering::Relaxed)
     }
 
     /// The lead by `term` does not answer: requests run on what is held here, or are passed on.

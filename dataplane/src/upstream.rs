@@ -1,7 +1,7 @@
 //! Connections to backends: a pool for each thread, without locks and without a hidden ceiling.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
     rc::Rc,
@@ -49,6 +49,9 @@ pub enum UpstreamError {
     /// The connection broke before the head of an answer.
     #[error("the connection broke before an answer: {0}")]
     Broken(#[source] hyper::Error),
+    /// All connections were closed meanwhile, by [`Pool::cut`].
+    #[error("all that ran here was ended, as this data plane counts as dead")]
+    Cut,
 }
 
 /// An open connection. Dropped, it is closed at once, which makes the engine stop.
@@ -74,10 +77,13 @@ struct Idle {
     since: Instant,
 }
 
-/// The idle connections of one thread.
+/// The connections of one thread.
 #[derive(Debug)]
 pub struct Pool {
     idle: RefCell<BTreeMap<Arc<Base>, Vec<Idle>>>,
+    /// Of all that were opened, as many as may be open at once, and those that closed since the last sweep.
+    tasks: RefCell<Vec<AbortHandle>>,
+    cuts: Cell<u64>,
     tls: Arc<Tls>,
 }
 
@@ -85,7 +91,7 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(tls: Arc<Tls>) -> Rc<Self> {
-        Rc::new(Self { idle: RefCell::default(), tls })
+        Rc::new(Self { idle: RefCell::default(), tasks: RefCell::default(), cuts: Cell::default(), tls })
     }
 
     /// Sends what `request` makes to `base`, connecting within `connect_within`, and waits for the head of the answer.
@@ -101,6 +107,7 @@ impl Pool {
         request: impl Fn() -> Request<Full<Bytes>>,
         connect_within: Duration,
     ) -> Result<(Response<Incoming>, Wire), UpstreamError> {
+        let cuts = self.cuts();
         if let Some(mut wire) = self.take(base).await {
             wire.room.narrow();
             let sent = Instant::now();
@@ -113,15 +120,20 @@ impl Pool {
             }
         }
         // Rare beside reuse, and larger than all the rest of a request's future.
-        let mut wire = Box::pin(self.open(base, connect_within)).await?;
+        let mut wire = Box::pin(self.open(base, connect_within, cuts)).await?;
         let answer = wire.sender.send_request(request()).await.map_err(UpstreamError::Broken)?;
         Ok(answered(answer, wire))
     }
 
-    async fn open(&self, base: &Arc<Base>, within: Duration) -> Result<Wire, UpstreamError> {
+    /// A connection for a request that came when there had been so many `cuts`.
+    async fn open(&self, base: &Arc<Base>, within: Duration, cuts: u64) -> Result<Wire, UpstreamError> {
         let opened = tokio::time::timeout(within, connect::open(base, &self.tls)).await;
+        if self.cuts() != cuts {
+            return Err(UpstreamError::Cut);
+        }
         let late = |_| UpstreamError::ConnectTimeout(Passed::connect(within));
         let (sender, task, room) = opened.map_err(late)??;
+        self.tasks.borrow_mut().push(task.clone());
         Ok(Wire { sender, task, room, base: base.clone(), idle_max: IDLE_MAX })
     }
 
@@ -154,8 +166,22 @@ impl Pool {
         }
     }
 
+    /// How often all connections were closed.
+    #[must_use]
+    pub fn cuts(&self) -> u64 {
+        self.cuts.get()
+    }
+
+    /// Closes all connections at once, so that every engine stops; whoever waits on one finds it broken.
+    pub fn cut(&self) {
+        self.cuts.set(self.cuts() + 1);
+        self.idle.borrow_mut().clear();
+        self.tasks.borrow_mut().drain(..).for_each(|task| task.abort());
+    }
+
     /// Closes what has idled too long.
     pub fn sweep(&self) {
+        self.tasks.borrow_mut().retain(|task| !task.is_finished());
         self.idle.borrow_mut().retain(|_, waiting| {
             waiting.retain(|idle| idle.since.elapsed() < idle.wire.idle_max && !idle.wire.sender.is_closed());
             !waiting.is_empty()

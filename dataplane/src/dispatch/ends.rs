@@ -1,10 +1,6 @@
 //! The dispatcher as the one who plays both ends of the permit protocol: joined to others, and told by their streams.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use sched::{
     BackendId, Moment,
@@ -12,6 +8,7 @@ use sched::{
     owner,
     permit::{Down, Up},
 };
+use tokio::sync::watch;
 
 use super::{Core, Dispatch, Said, seat::Seat, sharing::Sharing};
 use crate::{
@@ -113,9 +110,9 @@ impl Dispatch {
         self.share(&mut core, now, |sharing, _| what(sharing))
     }
 
-    /// Whether what runs is to end at once, for this data plane counts as dead.
-    pub fn aborts(&self) -> bool {
-        self.aborts.load(Ordering::Relaxed)
+    /// Changes each time that all that runs is to end at once, for this data plane counts as dead.
+    pub fn aborts(&self) -> watch::Receiver<u64> {
+        self.aborts.subscribe()
     }
 }
 

@@ -51,9 +51,11 @@ pub async fn accept(
     let mut connections = JoinSet::new();
     let told = stop.clone();
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let mut aborts = worker.shared.dispatch.aborts();
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
+            Ok(()) = aborts.changed() => worker.pool.cut(),
             _ = sweep.tick() => {
                 worker.pool.sweep();
                 if let Some(secure) = &secure {
@@ -94,9 +96,15 @@ pub async fn accept(
         reached(&mut stop, Phase::Cutting).await;
         tokio::time::sleep(CUT_WITHIN).await;
     };
+    let aborted = async {
+        while aborts.changed().await.is_ok() {
+            worker.pool.cut();
+        }
+    };
     tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => {}
         () = cut => {}
+        () = aborted => {}
     }
 }
 

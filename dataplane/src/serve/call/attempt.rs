@@ -108,7 +108,7 @@ async fn exchange(
     watch: &mut Watch,
 ) -> Result<Begun, Box<Failed>> {
     let heard = Cell::new(None);
-    let connect = time.deadlines.connect;
+    let (connect, cuts) = (time.deadlines.connect, run.worker.pool.cuts());
     let mut begun = pin!(async {
         let sent = run.worker.pool.send(&backend.base, || outgoing.request(), connect).await;
         let (answer, wire) = sent.map_err(|error| unsent(backend, &error))?;
@@ -119,6 +119,8 @@ async fn exchange(
         Poll::Pending => watch.poll(cx).map(Err),
     });
     match either.await {
+        // What broke the connection was no fault of the server's.
+        Ok(Err(_)) if run.worker.pool.cuts() != cuts => Err(ended()),
         Ok(begun) => begun,
         Err(passed) => Err(late(backend, &passed, watch.lives(heard.get()))),
     }
@@ -134,6 +136,12 @@ fn late(backend: &Backend, passed: &Passed, lives: bool) -> Box<Failed> {
         _ => Some(sched::Fault::Timeout),
     };
     Box::new(Failed { cause, sent: true, what: fault.message(), answer: Answer::Fault(fault) })
+}
+
+/// All that ran was ended before any content.
+fn ended() -> Box<Failed> {
+    let answer = Answer::Fault(Fault::Draining { retry_after_s: 1 });
+    Box::new(Failed { cause: None, sent: true, what: UpstreamError::Cut.to_string(), answer })
 }
 
 /// A failure without what the caller knows.
@@ -175,6 +183,7 @@ fn unsent(backend: &Backend, error: &UpstreamError) -> Box<Failed> {
             let what = passed.to_string();
             unreached(sched::Fault::Connect, Fault::UpstreamTimeout { backend: name, what })
         }
+        UpstreamError::Cut => ended(),
         UpstreamError::Broken(_) => {
             Failed::of(sched::Fault::Reset, Fault::UpstreamBroken { backend: name, what: error.to_string() })
         }
