@@ -10,6 +10,7 @@ use sched::{
 
 pub mod address;
 mod join;
+pub mod knock;
 pub mod link;
 pub mod listen;
 mod names;

@@ -185,6 +185,19 @@ fn version(seq: u64) -> Option<v1::Version> {
     Some(v1::Version { lineage: "feed".to_owned(), epoch: 1, seq })
 }
 
+/// The row of a data plane that said this of itself, whose earlier processes are dead.
+#[must_use]
+pub fn row(said: &v1::Hello) -> v1::Registered {
+    v1::Registered {
+        plane_id: said.plane_id.clone(),
+        incarnation: said.incarnation,
+        peer: said.peer.clone(),
+        dead_through: said.incarnation - 1,
+        draining: false,
+        permits: true,
+    }
+}
+
 /// A whole snapshot for an owner names it as the one that leads, the only one that there is.
 fn appointed(down: FollowDown, hello: &v1::Hello) -> FollowDown {
     let Some(follow_down::Message::Snapshot(mut snapshot)) = down.message else { return down };

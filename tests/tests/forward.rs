@@ -6,7 +6,7 @@ use llmsim::{Kind, Settings, Sim};
 use proto::v1;
 use serde_json::{Value, json};
 use tests::{
-    feed::Feed,
+    feed::{Feed, row},
     rig::{self, DEADLINE, Plane},
 };
 
@@ -36,17 +36,6 @@ fn sim(decode_tps: f64) -> Sim {
         ..Settings::default()
     })
     .expect("a simulated server starts")
-}
-
-fn row(said: &v1::Hello) -> v1::Registered {
-    v1::Registered {
-        plane_id: said.plane_id.clone(),
-        incarnation: said.incarnation,
-        peer: said.peer.clone(),
-        dead_through: said.incarnation - 1,
-        draining: false,
-        permits: true,
-    }
 }
 
 fn lead(row: &v1::Registered, term: u64) -> Option<v1::Lead> {

@@ -17,9 +17,10 @@ use serde_json::Value;
 use tests::{cluster::Cluster, process::Process, rig};
 
 const TALKS: u64 = 12;
-const TURNS: usize = 6;
+/// So many that one conversation that moves once is less than a point.
+const TURNS: usize = 12;
 /// The turn before which something is lost.
-const LOST_AT: usize = 2;
+const LOST_AT: usize = 6;
 /// Who is answered first is a matter of timing on a shared machine: the best of so many counts.
 const TRIES: usize = 3;
 /// What is warm of what could be may be less by this.
@@ -34,7 +35,7 @@ enum Loss {
     Control,
 }
 
-/// Data planes that are asked in turn, each by its own connection.
+/// Data planes that are asked in turn, each by its own connection; each turn of a conversation by the next.
 struct Front {
     cluster: Cluster,
     client: reqwest::Client,
@@ -48,7 +49,8 @@ impl Asked for Front {
 
     async fn chat(&self, model: &str, messages: &[Value]) -> Told {
         let members = &self.cluster.members;
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        // All conversations have as many turns, so that each would come back to where it was if there were no shift.
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) + messages.len() / 2;
         for next in 0..members.len() {
             let url = format!("{}/v1/chat/completions", members[(first + next) % members.len()].url());
             match ask(&self.client, &url, model, messages).await {
@@ -65,7 +67,7 @@ fn server() -> Sim {
         kind: Kind::Vllm,
         models: vec!["m".to_owned()],
         slots: 4,
-        prefill_tps: 8000.0,
+        prefill_tps: 16_000.0,
         decode_tps: 2000.0,
         output_tokens: 80,
         cache: true,

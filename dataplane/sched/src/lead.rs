@@ -175,6 +175,11 @@ impl<O: Order> Lead<O> {
         self.members.unreported.iter().copied()
     }
 
+    /// Those that are alive as far as is proven, and have no stream here.
+    pub fn absent(&self) -> impl Iterator<Item = Member> {
+        self.members.absent().filter(|member| member.plane != self.home)
+    }
+
     /// Who decided, when it leads no longer.
     pub fn into_order(self) -> O {
         self.order

@@ -2,14 +2,17 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use sched::permit::{Incarnation, Member};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Settings, StartError};
 use crate::{
+    config::Plane,
     peer::{
         Ends, Names,
         address::{here, told},
+        knock::{self, Absent},
         link::{FLUSH_WITHIN, Linker, Place, Places, Seen, link},
         listen::{self, Passing},
     },
@@ -60,6 +63,7 @@ pub struct Peers {
     linker: Arc<Linker>,
     link: JoinHandle<()>,
     listen: JoinHandle<()>,
+    knock: JoinHandle<()>,
     _open: std::net::TcpListener,
 }
 
@@ -72,14 +76,16 @@ impl Peers {
         over: CancellationToken,
     ) -> (Self, Seen) {
         let (linker, seen, link) = link(places(shared.clone()), names.clone());
-        let linker = Arc::new(linker);
+        let (linker, proofs) = (Arc::new(linker), link.proofs());
         // It begins once.
         let _ = shared.lead.set(seen.lead.clone());
         let ends: Arc<dyn Ends> = shared.dispatch.clone();
         shared.dispatch.join(linker.clone(), &shared.snapshot.load());
         let link = tokio::spawn(link.run(ends.clone()));
-        let listen = tokio::spawn(listen::serve(door.listener, (ends, names), passing, over));
-        (Self { linker, link, listen, _open: door.open }, seen)
+        let left = Arc::new(Notify::new());
+        let knock = tokio::spawn(knock::watch(absent(shared.clone()), left.clone(), proofs));
+        let listen = tokio::spawn(listen::serve(door.listener, (ends, names), passing, (left, over)));
+        (Self { linker, link, listen, knock, _open: door.open }, seen)
     }
 
     /// What was said to the lead gets through, then nothing more is said.
@@ -95,6 +101,7 @@ impl Drop for Peers {
     fn drop(&mut self) {
         self.link.abort();
         self.listen.abort();
+        self.knock.abort();
     }
 }
 
@@ -104,13 +111,25 @@ fn places(shared: Arc<Shared>) -> Places {
         let snapshot = shared.snapshot.load();
         let term = snapshot.planes.lead.as_ref().filter(|lead| lead.number == number)?.term;
         let row = snapshot.planes.rows.iter().find(|row| row.number == number)?;
-        (row.dead_through < row.incarnation).then(|| Place {
-            plane: row.id.clone(),
-            incarnation: row.incarnation,
-            address: row.peer.clone(),
-            term,
-        })
+        (row.dead_through < row.incarnation).then(|| Place { door: door(row), term })
     })
+}
+
+/// Those that are to follow this data plane, which leads, and do not.
+fn absent(shared: Arc<Shared>) -> Absent {
+    Arc::new(move || {
+        let absent = shared.dispatch.absent();
+        let snapshot = shared.snapshot.load();
+        let rows = snapshot.planes.rows.iter();
+        let process = |row: &&Plane| {
+            absent.contains(&Member { plane: row.number, incarnation: Incarnation(row.incarnation) })
+        };
+        rows.filter(process).map(door).collect()
+    })
+}
+
+fn door(row: &Plane) -> knock::Door {
+    knock::Door { plane: row.id.clone(), incarnation: row.incarnation, address: row.peer.clone() }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use sched::{
     BackendId, Moment,
     lead::StreamId,
     owner,
-    permit::{Down, Up},
+    permit::{Down, Member, Up},
 };
 use tokio::sync::watch;
 
@@ -63,6 +63,14 @@ impl Dispatch {
         match &self.core().seat {
             Seat::Alone(_) => Standing { role: Role::Alone, term: 0, permits: BTreeMap::new() },
             Seat::Shared(sharing) => sharing.standing(),
+        }
+    }
+
+    /// Those that live as far as is proven, and do not follow this data plane though it leads. None where it does not.
+    pub fn absent(&self) -> Vec<Member> {
+        match &self.core().seat {
+            Seat::Alone(_) => Vec::new(),
+            Seat::Shared(sharing) => sharing.absent(),
         }
     }
 

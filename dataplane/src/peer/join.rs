@@ -8,7 +8,7 @@ use sched::{
     permit::{Down, Up},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 use tokio_stream::Stream;
@@ -27,14 +27,16 @@ pub struct Joins {
     ends: Arc<dyn Ends>,
     names: Arc<Names>,
     streams: Arc<Semaphore>,
+    /// Told when one ends.
+    left: Arc<Notify>,
     /// All streams end.
     over: CancellationToken,
 }
 
 impl Joins {
-    /// Streams that end when `over` says so.
-    pub fn new(ends: Arc<dyn Ends>, names: Arc<Names>, over: CancellationToken) -> Self {
-        Self { ends, names, streams: Arc::new(Semaphore::new(STREAMS_MAX)), over }
+    /// Streams that end when `over` says so; `left` is told of each that does.
+    pub fn new(ends: Arc<dyn Ends>, names: Arc<Names>, left: Arc<Notify>, over: CancellationToken) -> Self {
+        Self { ends, names, streams: Arc::new(Semaphore::new(STREAMS_MAX)), left, over }
     }
 }
 
@@ -42,12 +44,14 @@ impl Joins {
 struct Seat {
     ends: Arc<dyn Ends>,
     stream: StreamId,
+    left: Arc<Notify>,
     _one: OwnedSemaphorePermit,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.ends.left(self.stream);
+        self.left.notify_one();
     }
 }
 
@@ -73,7 +77,7 @@ impl Peer for Joins {
         let Some(stream) = self.ends.joined(out) else {
             return Err(Status::failed_precondition("this data plane does not lead"));
         };
-        let seat = Seat { ends: self.ends.clone(), stream, _one: one };
+        let seat = Seat { ends: self.ends.clone(), stream, left: self.left.clone(), _one: one };
         seat.ends.told(stream, hello);
         let ended = self.over.child_token();
         tokio::spawn(told(seat, up, self.names.clone(), ended.clone()));

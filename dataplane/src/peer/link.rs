@@ -25,13 +25,11 @@ use crate::config::chance;
 
 use super::{
     Ends, Fault, Links, MESSAGE_BYTES_MAX, Names, Outbox, PING_EVERY, PING_WITHIN,
-    address::{self, Address, Nowhere},
+    knock::{Closed, Door, Proofs},
     parse, render,
     silence::{LeadSeen, Stance, watch as watch_silence},
 };
 
-/// To connect.
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// One that is reached answers the call within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// The first wait after a failure is at most this; the bound doubles with each.
@@ -50,12 +48,8 @@ const DEAD_MAX: usize = 16;
 /// Where the lead is, by the last picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its id.
-    pub plane: String,
-    /// Of the process that told the address.
-    pub incarnation: u64,
-    /// What it told.
-    pub address: String,
+    /// The process.
+    pub door: Door,
     /// By which it leads.
     pub term: u64,
 }
@@ -144,9 +138,7 @@ enum LinkError {
     #[error("it does not lead by the last picture")]
     Unplaced,
     #[error(transparent)]
-    Nowhere(#[from] Nowhere),
-    #[error("it cannot be reached: {0}")]
-    Connect(#[from] io::Error),
+    Closed(#[from] Closed),
     #[error("it does not answer in time")]
     Late,
     #[error("no stream: {0}")]
@@ -164,7 +156,7 @@ pub struct Link {
     places: Places,
     stance: watch::Sender<Stance>,
     seen: watch::Sender<Option<LeadSeen>>,
-    dead: mpsc::Sender<v1::Dead>,
+    dead: Proofs,
 }
 
 /// A link, who asks it for streams, and what it finds out.
@@ -179,6 +171,12 @@ pub fn link(places: Places, names: Arc<Names>) -> (Linker, Seen, Link) {
 }
 
 impl Link {
+    /// By which the control plane is told who is dead.
+    #[must_use]
+    pub fn proofs(&self) -> Proofs {
+        self.dead.clone()
+    }
+
     /// Opens streams until [`Linker::end`], and tells `ends` of them.
     pub async fn run(self, ends: Arc<dyn Ends>) {
         let watching = watch_silence(self.stance.subscribe(), self.seen.clone());
@@ -241,7 +239,7 @@ impl Link {
         }
         let good = welcomed.is_some_and(|at: Instant| at.elapsed() >= GOOD_AFTER);
         if let Err(error) = ended {
-            let plane = place.as_ref().map(|place| place.plane.as_str());
+            let plane = place.as_ref().map(|place| place.door.plane.as_str());
             match good {
                 true => tracing::info!(plane, attempt, %error, "the lead is lost"),
                 false => tracing::debug!(plane, attempt, %error, "the lead is not reached"),
@@ -262,7 +260,7 @@ impl Link {
         (ending, welcomed): (&CancellationToken, &mut Option<Instant>),
     ) -> Result<(), LinkError> {
         let stream = tokio::select! {
-            stream = self.reach(place) => stream?,
+            stream = place.door.connect(&self.dead) => stream?,
             () = ending.cancelled() => return Ok(()),
         };
         let endpoint = Endpoint::from_static("http://peer")
@@ -289,22 +287,6 @@ impl Link {
             ends.heard(attempt, message);
         }
         Ok(())
-    }
-
-    /// A connection to the lead. One that is refused may prove it dead.
-    async fn reach(&self, place: &Place) -> Result<TcpStream, LinkError> {
-        let address = Address::of(&place.address, address::here())?;
-        let connected = timeout(CONNECT_WITHIN, address.connect()).await.map_err(|_| LinkError::Late)?;
-        if let Err(error) = &connected
-            && error.kind() == io::ErrorKind::ConnectionRefused
-            && address.proves
-        {
-            let reason = format!("{} refuses connections", address.authority);
-            let (plane_id, incarnation) = (place.plane.clone(), place.incarnation);
-            // Where there is no room, it will be refused again.
-            let _ = self.dead.try_send(v1::Dead { plane_id, incarnation, reason });
-        }
-        Ok(connected?)
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use proto::v1::peer_server::PeerServer;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -65,15 +65,15 @@ impl Passing {
     }
 }
 
-/// Serves until `over`, when streams end.
+/// Serves until `over`, when streams end; `left` is told of each that ends.
 pub async fn serve(
     listener: TcpListener,
     (ends, names): (Arc<dyn Ends>, Arc<Names>),
     passing: Passing,
-    over: CancellationToken,
+    (left, over): (Arc<Notify>, CancellationToken),
 ) {
     let (streams, incoming) = mpsc::channel(NEW_MAX);
-    let service = PeerServer::new(Joins::new(ends, names, over.clone()));
+    let service = PeerServer::new(Joins::new(ends, names, left, over.clone()));
     let server = Server::builder()
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_WITHIN))

@@ -58,6 +58,15 @@ impl Members {
         self.seats.iter().filter(|(_, seat)| seat.reported).map(|(plane, _)| *plane)
     }
 
+    /// Those of the roll that have no stream.
+    pub(super) fn absent(&self) -> impl Iterator<Item = Member> {
+        let members = self.roll.iter().map(|(plane, of)| Member { plane: *plane, incarnation: *of });
+        members.filter(|member| {
+            let seat = self.seats.get(&member.plane).filter(|seat| seat.incarnation == member.incarnation);
+            seat.is_none_or(|seat| seat.stream.is_none())
+        })
+    }
+
     pub(super) fn lag(&self, plane: PlaneId) -> Span {
         self.seats.get(&plane).map_or(Span::ZERO, |seat| seat.lag)
     }

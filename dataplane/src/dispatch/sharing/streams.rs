@@ -6,7 +6,7 @@ use sched::{
     BackendId, Candidate, Event, Moment, Outcome, Refusal, Story, TicketId, Usage,
     lead::{self, StreamId},
     owner,
-    permit::{Down, MEMBERS_MAX, Permit, Up},
+    permit::{Down, MEMBERS_MAX, Member, Permit, Up},
 };
 
 use super::{Input, Part, Said, Sharing};
@@ -207,6 +207,14 @@ impl Sharing {
     pub(in crate::dispatch) fn left(&mut self, stream: StreamId) {
         if self.streams.remove(&stream).is_some() {
             self.todo.push_back(Input::Lead(lead::Event::Closed { stream }));
+        }
+    }
+
+    /// Those that are to follow this data plane, and do not.
+    pub(in crate::dispatch) fn absent(&self) -> Vec<Member> {
+        match self.part() {
+            Part::Leads(lead) => lead.absent().collect(),
+            Part::Follows(_) => Vec::new(),
         }
     }
 

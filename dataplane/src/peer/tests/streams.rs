@@ -24,6 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::peer::{
     Ends, Links as _, Names, Outbox, address,
+    knock::Door,
     link::{Linker, Place, Places, Seen, link},
     listen,
 };
@@ -111,7 +112,8 @@ async fn lead() -> Lead {
     assert_eq!(names.plane("other"), Some(PlaneId(0)));
     assert_eq!(names.plane("follower"), Some(PlaneId(1)));
     let (passing, mut passed) = listen::passing(1);
-    tokio::spawn(listen::serve(listener, (ends.clone(), names.clone()), passing, over.clone()));
+    let over_there = (Arc::default(), over.clone());
+    tokio::spawn(listen::serve(listener, (ends.clone(), names.clone()), passing, over_there));
     Lead { addr, ends, notes, names, passed: passed.remove(0), _over: over.drop_guard() }
 }
 
@@ -133,7 +135,8 @@ fn follower(at: String) -> Follower {
     let known = at.clone();
     let places: Places = Arc::new(move |plane| {
         let address = known.lock().unwrap().clone();
-        (plane == LEAD).then(|| Place { plane: "lead".to_owned(), incarnation: 3, address, term: 9 })
+        let door = Door { plane: "lead".to_owned(), incarnation: 3, address };
+        (plane == LEAD).then_some(Place { door, term: 9 })
     });
     let (links, seen, link) = link(places, names);
     tokio::spawn(link.run(ends));
