@@ -107,52 +107,54 @@ const STREAMS: [(&str, &str, &str); 5] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_outlives_the_grace_is_told_as_cut_off() {
     let kinds = [Kind::Vllm, Kind::Vllm, Kind::Anthropic, Kind::Gemini, Kind::Ollama];
-    for (kind, (path, body, mark)) in kinds.into_iter().zip(STREAMS) {
-        let settings = Settings {
-            kind,
-            models: vec!["m".to_owned()],
-            slots: 2,
-            prefill_tps: 0.0,
-            decode_tps: 50.0,
-            output_tokens: 5000,
-            ..Settings::default()
-        };
-        let sim = llmsim::start(settings).expect("a simulated server starts");
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let spoken = [
-            Dialect::OpenaiChat,
-            Dialect::OpenaiResponses,
-            Dialect::AnthropicMessages,
-            Dialect::GeminiContent,
-            Dialect::OllamaNative,
-        ];
-        let row = rig::backend("one", &sim.url(), v1::Kind::Openai, 2, &["m"], &spoken);
-        let (process, addr, _) = start(&folder, row, "0");
-        let post = |path: &str, body: &str| {
-            let request = rig::client().post(format!("http://{addr}{path}"));
-            request.header("content-type", "application/json").body(body.to_owned()).send()
-        };
-        let mut stream = post(path, body).await.expect("an answer").bytes_stream();
-        let mut text = stream.next().await.expect("a chunk").expect("bytes").to_vec();
-        let whole = body.replace("\"stream\":true", "\"stream\":false");
-        let whole =
-            tokio::spawn(post(&path.replace("streamGenerateContent?alt=sse", "generateContent"), &whole));
-        assert!(sim.wait(|stats| stats.busy == 2, DEADLINE).await, "{path}");
-        process.ask_to_end();
-        while let Some(chunk) = stream.next().await {
-            text.extend(chunk.expect("the stream is ended by its error"));
-        }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let end = text.rfind(mark).map(|at| &text[at..]);
-        assert!(end.is_some_and(|end| end.contains("shutting down")), "{path}: {text}");
-        assert!(
-            !text.contains("[DONE]") && !text.contains("message_stop") && !text.contains("\"done\":true"),
-            "{text}"
-        );
-        if path != "/api/chat" {
-            assert!(whole.await.expect("no panic").is_err(), "{path}: an answer that is none");
-        }
-        assert_eq!(process.ended().code(), Some(0), "{path}");
-        assert!(sim.wait(|stats| stats.aborted == 2, DEADLINE).await, "{path}");
+    join_all(kinds.into_iter().zip(STREAMS).map(|(kind, stream)| cut_off(kind, stream))).await;
+}
+
+async fn cut_off(kind: Kind, (path, body, mark): (&str, &str, &str)) {
+    let settings = Settings {
+        kind,
+        models: vec!["m".to_owned()],
+        slots: 2,
+        prefill_tps: 0.0,
+        decode_tps: 50.0,
+        output_tokens: 5000,
+        ..Settings::default()
+    };
+    let sim = llmsim::start(settings).expect("a simulated server starts");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let spoken = [
+        Dialect::OpenaiChat,
+        Dialect::OpenaiResponses,
+        Dialect::AnthropicMessages,
+        Dialect::GeminiContent,
+        Dialect::OllamaNative,
+    ];
+    let row = rig::backend("one", &sim.url(), v1::Kind::Openai, 2, &["m"], &spoken);
+    let (process, addr, _) = start(&folder, row, "0");
+    let post = |path: &str, body: &str| {
+        let request = rig::client().post(format!("http://{addr}{path}"));
+        request.header("content-type", "application/json").body(body.to_owned()).send()
+    };
+    let mut stream = post(path, body).await.expect("an answer").bytes_stream();
+    let mut text = stream.next().await.expect("a chunk").expect("bytes").to_vec();
+    let whole = body.replace("\"stream\":true", "\"stream\":false");
+    let whole = tokio::spawn(post(&path.replace("streamGenerateContent?alt=sse", "generateContent"), &whole));
+    assert!(sim.wait(|stats| stats.busy == 2, DEADLINE).await, "{path}");
+    process.ask_to_end();
+    while let Some(chunk) = stream.next().await {
+        text.extend(chunk.expect("the stream is ended by its error"));
     }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let end = text.rfind(mark).map(|at| &text[at..]);
+    assert!(end.is_some_and(|end| end.contains("shutting down")), "{path}: {text}");
+    assert!(
+        !text.contains("[DONE]") && !text.contains("message_stop") && !text.contains("\"done\":true"),
+        "{text}"
+    );
+    if path != "/api/chat" {
+        assert!(whole.await.expect("no panic").is_err(), "{path}: an answer that is none");
+    }
+    let ended = tokio::task::spawn_blocking(|| process.ended()).await.expect("no panic");
+    assert_eq!(ended.code(), Some(0), "{path}");
+    assert!(sim.wait(|stats| stats.aborted == 2, DEADLINE).await, "{path}");
 }

@@ -1,13 +1,15 @@
 //! Several data planes as processes share servers of one slot and of four: whatever dies, hangs or is cut off, no server
 //! has more than its slots, and all are served again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use llmsim::{Kind, Settings, Sim};
+use serde_json::json;
 use tests::{
-    cluster::{Cluster, PATIENCE},
+    cluster::{Cluster, Member, PATIENCE},
     crowd::Crowd,
     process::Process,
+    rig,
 };
 
 const PLANES: usize = 3;
@@ -164,6 +166,37 @@ async fn a_rolling_restart_of_everything_fails_no_request() {
     let (served, failed) = end(&cluster, crowd).await;
     println!("{served} served and {failed} not");
     assert_eq!(failed, 0, "{failures:#?}\n{}", cluster.said());
+}
+
+/// Where else a request to this data plane was answered; empty: there.
+async fn answered(member: &Member) -> String {
+    let messages = json!([{"role": "user", "content": "count"}]);
+    let asked = rig::patient(PATIENCE).post(format!("{}/v1/chat/completions", member.url()));
+    let body = json!({"model": "both", "max_tokens": 2, "messages": messages});
+    let answer = asked.json(&body).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let elsewhere = answer.headers().get("x-llmb-forwarded-to");
+    elsewhere.map_or_else(String::new, |id| id.to_str().expect("text").to_owned())
+}
+
+/// Nobody knows of the new process yet, so that no slot may be given to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_starts_without_the_control_plane_passes_on_until_it_is_registered() {
+    let mut cluster = cluster(false).await;
+    let lead = cluster.lead().await;
+    let follower = (lead + 1) % PLANES;
+    assert_eq!(answered(&cluster.members[follower]).await, "", "the lead gives it a slot");
+    cluster.take_control().kill();
+    cluster.members[follower].end(Process::kill);
+    cluster.start_plane(follower);
+    assert_ne!(answered(&cluster.members[follower]).await, "");
+    assert_eq!(answered(&cluster.members[lead]).await, "", "the lead works on");
+    cluster.start_control();
+    cluster.whole().await;
+    let began = Instant::now();
+    while !answered(&cluster.members[follower]).await.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "it is registered and led:\n{}", cluster.said());
+    }
 }
 
 /// The crowd ends, and with it all work.
