@@ -314,7 +314,7 @@ impl Dispatch {
     ) {
         // A ticket whose client left between decision and delivery gives its slot back, which may start another.
         let mut more = Vec::new();
-        while !said.is_empty() {
+        loop {
             for (ticket, verdict) in said.drain(..) {
                 if let Some((mine, slot)) = own.as_mut()
                     && *mine == ticket
@@ -326,6 +326,9 @@ impl Dispatch {
                 if !delivered {
                     core.seat.handle(now, Event::Cancel { ticket }, &mut more);
                 }
+            }
+            if more.is_empty() {
+                break;
             }
             std::mem::swap(&mut said, &mut more);
         }

@@ -155,8 +155,8 @@ impl Shared {
     }
 
     /// The same on all data planes of an installation; nobody else can tell what it is made of.
-    fn hash(&self, what: impl Hash) -> u64 {
-        let mut hasher = match self.snapshot.load().salt {
+    fn hash(&self, salt: u64, what: impl Hash) -> u64 {
+        let mut hasher = match salt {
             0 => self.keys.build_hasher(),
             salt => {
                 let mut hasher = DefaultHasher::new();
@@ -172,15 +172,16 @@ impl Shared {
     fn key(&self, headers: &HeaderMap, peer: IpAddr) -> u64 {
         let presented =
             provider::CREDENTIALS.iter().filter_map(|name| headers.get(name)).find(|value| !value.is_empty());
+        let salt = self.snapshot.load().salt;
         match presented {
-            Some(value) => self.hash(value.as_bytes()),
-            None => self.hash(peer),
+            Some(value) => self.hash(salt, value.as_bytes()),
+            None => self.hash(salt, peer),
         }
     }
 
     /// What is asked for, by the name of the model.
-    fn asked(&self, model: &str) -> u64 {
-        self.hash(model)
+    fn asked(&self, snapshot: &Snapshot, model: &str) -> u64 {
+        self.hash(snapshot.salt, model)
     }
 }
 

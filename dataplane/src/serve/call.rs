@@ -5,9 +5,9 @@ use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use sched::{Class, Refusal};
+use sched::{Chain, Class, Refusal};
 use tokio::time::Instant;
-use wire::{Ask, Dialect, Fault, Framing, Operation};
+use wire::{Ask, Dialect, Fault, Framing, Operation, ReadFault};
 
 use super::{
     Body, Worker,
@@ -43,6 +43,8 @@ struct Call {
     head: Parts,
     body: Bytes,
     ask: Ask,
+    /// As the core compares it with what servers hold.
+    prompt: Chain,
     framing: Framing,
     /// The class that it asks for.
     class: Option<Class>,
@@ -121,21 +123,23 @@ async fn serve(
     let shared = &worker.shared;
     let (body, held) =
         intake::read(&head.headers, body, &shared.limits, &shared.budget, &inquiry.alarm).await?;
-    let ask = wire::read(operation, model.as_deref(), &body)
-        .map_err(|refused| Fault::BadRequest { message: refused.to_string() })?;
+    let bad = |refused: ReadFault| Fault::BadRequest { message: refused.to_string() };
+    let text = wire::text(&body).map_err(bad)?;
+    let ask = wire::read_text(operation, model.as_deref(), text).map_err(bad)?;
     let framing = wire::framing(operation, ask.stream, head.uri.query());
     let note = inquiry.note(shared, operation, &ask.model, ask.prompt_tokens);
     let class = class::asked(&head.headers)?;
-    let call = Call { operation, head, body, ask, framing, class, note, _held: held };
     let snapshot = worker.shared.snapshot.load_full();
-    let mut found = match snapshot.table.candidates(&call.ask.model, operation.dialect()) {
+    let mut found = match snapshot.table.candidates(&ask.model, operation.dialect()) {
         Ok(found) => found,
         // Ollama's clients ask for every model that they saw listed, whoever serves it.
         Err(NoRoute::OtherDialect { .. }) if operation == Operation::OllamaShow => {
-            return local::show(&snapshot, &call.ask.model);
+            return local::show(&snapshot, &ask.model);
         }
-        Err(none) => return Err(no_route(&call.ask.model, operation.dialect(), none)),
+        Err(none) => return Err(no_route(&ask.model, operation.dialect(), none)),
     };
+    let prompt = place::prompt(operation, &ask, text, snapshot.salt, found.draws());
+    let call = Call { operation, head, body, ask, prompt, framing, class, note, _held: held };
     let run = Run { worker: worker.clone(), inquiry: inquiry.clone() };
     if !operation.takes_slot() {
         found.prefer(found.draw(inquiry.key));
@@ -151,7 +155,8 @@ async fn serve(
         }
     }
     let voice = late::Voice::of(&run, &call);
-    let mut work: Work = Box::pin(heavy(run, call, snapshot, found));
+    // Not the function's own future: that would hold the call twice, once as it came and once as it is used.
+    let mut work: Work = Box::pin(async move { heavy(&run, &call, snapshot, found).await });
     let Some(voice) = voice else { return work.await };
     match tokio::time::timeout(worker.shared.limits.stream_wait, &mut work).await {
         Ok(answered) => answered,
@@ -168,7 +173,7 @@ async fn elsewhere(run: &Run, call: &Call, snapshot: &Snapshot, found: &Found) -
         uri: &call.head.uri,
         headers: &call.head.headers,
         body: &call.body,
-        asked: run.worker.shared.asked(&call.ask.model),
+        asked: run.worker.shared.asked(snapshot, &call.ask.model),
         note: &call.note,
     };
     forward::forward(&run.worker, snapshot, parcel, found.terms.deadlines.between_tokens).await
@@ -246,10 +251,15 @@ fn estimated(call: &Call, status: StatusCode) -> Option<Response<Body>> {
 }
 
 /// A call that takes a slot: on one backend after another as the core places it, until one answers or it is enough.
-async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> Result<Response<Body>, Fault> {
+async fn heavy(
+    run: &Run,
+    call: &Call,
+    snapshot: Arc<Snapshot>,
+    found: Found,
+) -> Result<Response<Body>, Fault> {
     let patience = run.worker.shared.limits.queue_wait;
-    let placed = match place::first(&run, &call, (snapshot, found), patience).await {
-        Err(Fault::Spare) if !run.inquiry.passed => match Box::pin(stranded(&run, &call)).await? {
+    let placed = match place::first(run, call, (snapshot, found), patience).await {
+        Err(Fault::Spare) if !run.inquiry.passed => match Box::pin(stranded(run, call)).await? {
             Ok(response) => return Ok(response),
             Err(placed) => Ok(placed),
         },
@@ -260,23 +270,23 @@ async fn heavy(run: Run, call: Call, snapshot: Arc<Snapshot>, found: Found) -> R
     let mut tried = Vec::new();
     loop {
         let chosen = found.candidates.get(place).ok_or(Fault::Internal)?;
-        let mut failure = match attempt::attempt(&run, &call, chosen, Some(lease), time).await {
+        let mut failure = match attempt::attempt(run, call, chosen, Some(lease), time).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
         let (id, backend) = (&run.inquiry.id, &chosen.backend.name);
         tracing::warn!(request_id = %id, %backend, what = failure.what, "an attempt failed");
         let (Some(cause), Some(failed)) = (failure.cause, failure.lease.take()) else {
-            return counted(&run, &call, chosen, failure.answer);
+            return counted(run, call, chosen, failure.answer);
         };
         let chosen = chosen.clone();
         // a refused connection is no try
         tried.extend(Some(chosen.backend.id).filter(|_| cause != sched::Fault::Refused));
-        let next = place::again(&run, &call, (failed, cause, failure.sent), (&mut found, &tried));
+        let next = place::again(run, call, (failed, cause, failure.sent), (&mut found, &tried));
         match Box::pin(next).await {
             Ok(next) => (place, lease) = next,
             Err(why) => {
-                let mut response = counted(&run, &call, &chosen, failure.answer)?;
+                let mut response = counted(run, call, &chosen, failure.answer)?;
                 let headers = response.headers_mut();
                 // All that could be tried was: an SDK that starts over would only add to it.
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));

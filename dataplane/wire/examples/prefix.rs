@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wire::{Block, Operation, read};
+use wire::{Block, Operation, read, text};
 
 const SHORT: usize = 1000;
 const LONG: usize = 400_000;
@@ -137,13 +137,14 @@ fn table() {
     for (name, operation, make) in KINDS {
         let body = body(name, make);
         let ask = read(operation, Some("m"), &body).expect("the body is a request");
+        let text = text(&body).expect("JSON is UTF-8");
         let mut blocks: Vec<Block> = Vec::new();
         let reading = seconds(|| {
             black_box(read(operation, Some("m"), black_box(&body)).is_ok());
         });
         let hashing = seconds(|| {
             blocks.clear();
-            ask.blocks(operation, black_box(&body), 1, &mut blocks);
+            ask.blocks(operation, black_box(text), 1, &mut blocks);
         });
         let rate = |seconds: f64| body.len() as f64 / seconds / 1e9;
         println!(
@@ -166,13 +167,14 @@ fn main() {
     let body = body(name, make);
     let rounds: u32 = rounds.parse().expect("the second argument is a number of rounds");
     let ask = read(operation, Some("m"), &body).expect("the body is a request");
+    let text = text(&body).expect("JSON is UTF-8");
     let mut blocks: Vec<Block> = Vec::new();
     for _ in 0..rounds {
         if what == "read" {
             black_box(read(operation, Some("m"), black_box(&body)).is_ok());
         } else {
             blocks.clear();
-            ask.blocks(operation, black_box(&body), 1, &mut blocks);
+            ask.blocks(operation, black_box(text), 1, &mut blocks);
         }
     }
     println!("{kind}: {} bytes, {} blocks", body.len(), blocks.len());

@@ -24,7 +24,7 @@ pub use keep::keep_alive;
 pub use list::{ListStyle, Listed};
 pub use pattern::{Pattern, PatternFault};
 pub use prefix::{BLOCKS_MAX, Block, blocks};
-pub use read::{Ask, ReadFault, UsageAsk, read};
+pub use read::{Ask, ReadFault, UsageAsk, read, read_text, text};
 pub use strip::UsageStrip;
 pub use tap::{Report, Tap, Timing, Usage};
 pub use target::{Framing, Target, framing, target};

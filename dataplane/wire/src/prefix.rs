@@ -54,12 +54,12 @@ pub fn blocks(operation: Operation, body: &[u8], salt: u64, out: &mut Vec<Block>
 }
 
 impl Ask {
-    /// Appends the blocks of the prompt in `body`, from which this was read: at most [`BLOCKS_MAX`], none where
+    /// Appends the blocks of the prompt in the `text` from which this was read: at most [`BLOCKS_MAX`], none where
     /// nothing is generated.
     ///
     /// Blocks of different salts have nothing in common, so that nobody can aim a prompt at another's blocks.
-    pub fn blocks(&self, operation: Operation, body: &[u8], salt: u64, out: &mut Vec<Block>) {
-        render(operation, &self.places, utf8(body), salt, out);
+    pub fn blocks(&self, operation: Operation, text: &str, salt: u64, out: &mut Vec<Block>) {
+        render(operation, &self.places, text, salt, out);
     }
 }
 

@@ -103,7 +103,22 @@ impl ReadFault {
 /// Bodies that are not a JSON object in UTF-8, are nested deeper than 128, name no usable model, give a
 /// member twice that decides routing, or lack the member that makes the request.
 pub fn read(operation: Operation, path_model: Option<&str>, body: &[u8]) -> Result<Ask, ReadFault> {
-    let text = simdutf8::basic::from_utf8(body).map_err(|_| not_utf8(body))?;
+    read_text(operation, path_model, text(body)?)
+}
+
+/// The text of a body.
+///
+/// # Errors
+/// Where it is not UTF-8.
+pub fn text(body: &[u8]) -> Result<&str, ReadFault> {
+    simdutf8::basic::from_utf8(body).map_err(|_| not_utf8(body))
+}
+
+/// As [`read`], for who reads the text again.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_text(operation: Operation, path_model: Option<&str>, text: &str) -> Result<Ask, ReadFault> {
     let longs = RefCell::default();
     let mut draft = Draft::new(text, &longs);
     draft.members(operation).map_err(|stop| stop.fault(text))?;

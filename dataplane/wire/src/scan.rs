@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use lane::{Block, SHORT_ESCAPE, ends, string_end};
+use lane::{ESCAPE, ONLY, Run, ends, string_end};
 pub(crate) use lane::{backslashes, before_backslash, plain_run, settled};
 pub(crate) use long::Long;
 use long::{Longs, find};
@@ -166,38 +166,34 @@ impl<'a> Scan<'a> {
         let mut at = start + 1;
         // Bytes of escapes beyond those that they stand for.
         let (mut spare, mut settled) = (0, true);
-        'text: loop {
-            // Once a block is looked through, all its escapes are known: most prompts have one every few words.
-            let Block { mut ends, bytes } = Block::of(&all[at..]);
-            let base = at;
-            at += bytes;
-            while ends != 0 {
-                let end = base + ends.trailing_zeros() as usize;
-                match all.get(end) {
-                    Some(b'"') => {
-                        at = end;
-                        break 'text;
-                    }
-                    Some(b'\\') if all.get(end + 1).is_some_and(|&byte| SHORT_ESCAPE[usize::from(byte)]) => {
-                        spare += 1;
-                        settled &= all[end + 1] != b'/';
-                        let passed = end + 2 - base;
-                        if passed >= bytes {
-                            at = end + 2;
-                            break;
+        loop {
+            let run = Run::of(&all[at..]);
+            at += run.bytes;
+            spare += run.escapes;
+            settled &= run.settled;
+            let kind = || all.get(at + 1).map_or(0, |&letter| ESCAPE[usize::from(letter)]);
+            match all.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') if kind() != 0 => {
+                    spare += 1;
+                    settled &= kind() == ONLY;
+                    at += 2;
+                }
+                byte => {
+                    self.at = at;
+                    match byte {
+                        Some(b'\\') => {
+                            spare += 6 - self.unicode()?;
+                            // Where there is one, there are more.
+                            while all[self.at..].starts_with(b"\\u") {
+                                spare += 6 - self.unicode()?;
+                            }
+                            settled = false;
                         }
-                        ends &= u32::MAX << passed;
+                        Some(_) => return Err(self.bad("control character in a string")),
+                        None => return Err(self.bad("unexpected end inside a string")),
                     }
-                    byte => {
-                        self.at = end;
-                        match byte {
-                            Some(b'\\') => (spare, settled) = (spare + 6 - self.unicode()?, false),
-                            Some(_) => return Err(self.bad("control character in a string")),
-                            None => return Err(self.bad("unexpected end inside a string")),
-                        }
-                        at = self.at;
-                        break;
-                    }
+                    at = self.at;
                 }
             }
         }

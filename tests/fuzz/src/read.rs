@@ -2,7 +2,7 @@
 //! edit changes a block of the prompt.
 
 use bytes::Bytes;
-use wire::{Ask, BLOCKS_MAX, Block, Dialect, Edits, Operation, ReadFault, UsageAsk, blocks, read};
+use wire::{Ask, BLOCKS_MAX, Block, Dialect, Edits, Operation, ReadFault, UsageAsk, blocks, read, text};
 
 use super::{
     choice,
@@ -22,7 +22,7 @@ pub fn run(mut input: &[u8]) {
     let prompt = prompt(operation, input);
     let Some(ask) = check(operation, path, input) else { return };
     let mut again = Vec::new();
-    ask.blocks(operation, input, SALT, &mut again);
+    ask.blocks(operation, text(input).expect("it was read"), SALT, &mut again);
     assert_eq!(again, prompt, "a body has two prompts");
     let renamed = RENAMED[edit % RENAMED.len()];
     edited(operation, path, input, &ask, renamed, [edit & 64 != 0, edit & 128 != 0]);

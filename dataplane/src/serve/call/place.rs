@@ -3,7 +3,7 @@
 use std::{cell::RefCell, cmp::Reverse, sync::Arc, time::Duration};
 
 use sched::{BackendId, Block, Chain, Class, Refusal};
-use wire::Fault;
+use wire::{Ask, Fault, Operation};
 
 use super::{super::forward, Call, Run, no_route, refusal};
 use crate::{
@@ -28,11 +28,10 @@ pub async fn first(
     mut patience: Duration,
 ) -> Result<Placed, Fault> {
     let shared = &run.worker.shared;
-    let prompt = prompt(call, snapshot.salt, found.draws());
-    let draw = found.draw(prompt.opening().unwrap_or(run.inquiry.key));
+    let draw = found.draw(call.prompt.opening().unwrap_or(run.inquiry.key));
     loop {
         found.prefer(draw);
-        let why = match slot(run, call, &prompt, &snapshot, &found, patience).await {
+        let why = match slot(run, call, &snapshot, &found, patience).await {
             Ok((chosen, lease, newer)) => {
                 return Ok(Placed { found: newer.map_or(found, |newer| *newer), chosen, lease });
             }
@@ -72,7 +71,6 @@ fn of_the_fleet(why: &Refusal) -> bool {
 async fn slot(
     run: &Run,
     call: &Call,
-    prompt: &Chain,
     snapshot: &Arc<Snapshot>,
     found: &Found,
     patience: Duration,
@@ -80,9 +78,9 @@ async fn slot(
     let shared = &run.worker.shared;
     let wish = Wish {
         key: run.inquiry.key,
-        asked: shared.asked(&call.ask.model),
+        asked: shared.asked(snapshot, &call.ask.model),
         prompt_tokens: call.ask.prompt_tokens,
-        prompt: prompt.clone(),
+        prompt: call.prompt.clone(),
         policy: found.terms.policy,
         class: found.terms.class.max(call.class.unwrap_or(Class::Interactive)),
         candidates: found.numbered(),
@@ -139,13 +137,13 @@ thread_local! {
 const PROMPT_TOKENS_MIN: u32 = 256;
 
 /// The prompt as the core compares it with what servers hold; a short one only where it `draws` a target.
-fn prompt(call: &Call, salt: u64, draws: bool) -> Chain {
-    if call.ask.prompt_tokens < PROMPT_TOKENS_MIN && !draws {
+pub fn prompt(operation: Operation, ask: &Ask, text: &str, salt: u64, draws: bool) -> Chain {
+    if !operation.takes_slot() || (ask.prompt_tokens < PROMPT_TOKENS_MIN && !draws) {
         return Chain::default();
     }
     BLOCKS.with_borrow_mut(|blocks| {
         blocks.clear();
-        call.ask.blocks(call.operation, &call.body, salt, blocks);
+        ask.blocks(operation, text, salt, blocks);
         let block = |block: &wire::Block| Block { hash: block.hash, tokens: block.tokens, own: block.own };
         Chain::new(blocks.iter().map(block))
     })

@@ -1,6 +1,6 @@
 //! Bytes of a rendering in, chained blocks out.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use super::unescape::{SLACK_BYTES, resolve, spelled};
 use super::{BLOCK_BYTES, BLOCKS_MAX, Block, Stop};
@@ -54,7 +54,7 @@ impl<'o> Chain<'o> {
             out,
             left: BLOCKS_MAX,
             hash: salt,
-            block: vec![0; bytes_max.min(BLOCK_BYTES) + SLACK_BYTES],
+            block: Vec::with_capacity(bytes_max.min(BLOCK_BYTES) + SLACK_BYTES),
             filled: 0,
             bytes: 0,
             told: 0,
@@ -138,7 +138,7 @@ impl<'o> Chain<'o> {
         if self.filled == 0 {
             return Ok(());
         }
-        self.hash = xxh3_64_with_seed(&self.block[..self.filled], self.hash);
+        self.hash = XxHash3_64::oneshot_with_seed(self.hash, &self.block[..self.filled]);
         self.filled = 0;
         self.closed()
     }
@@ -175,7 +175,7 @@ impl<'o> Chain<'o> {
                 self.close()?;
             } else {
                 // a whole block is hashed where it lies
-                self.hash = xxh3_64_with_seed(now, self.hash);
+                self.hash = XxHash3_64::oneshot_with_seed(self.hash, now);
                 self.bytes = part.bytes();
                 self.closed()?;
             }
@@ -188,9 +188,14 @@ impl<'o> Chain<'o> {
 
     /// Bytes that fit into the block.
     fn add(&mut self, bytes: &[u8]) {
-        self.room(bytes.len());
-        self.block[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
-        self.filled += bytes.len();
+        let end = self.filled + bytes.len();
+        if let Some(room) = self.block.get_mut(self.filled..end) {
+            room.copy_from_slice(bytes);
+        } else {
+            self.block.truncate(self.filled);
+            self.block.extend_from_slice(bytes);
+        }
+        self.filled = end;
     }
 
     /// As `push`, of a text whose escapes are resolved.

@@ -1,6 +1,8 @@
 //! Pictures, sounds and documents: by the hash of their bytes, or by their address.
 
-use xxhash_rust::xxh3::Xxh3Default;
+use std::hash::Hasher as _;
+
+use twox_hash::XxHash3_64;
 
 use super::chain::QUOTE;
 use super::json::{Style, json};
@@ -127,9 +129,9 @@ impl<'a> Page<'a, '_> {
 fn digest(data: &str) -> u64 {
     let usual = data.trim_end_matches('=').as_bytes();
     if memchr::memchr3(b'-', b'_', b'\\', usual).is_none() {
-        return xxhash_rust::xxh3::xxh3_64(usual);
+        return XxHash3_64::oneshot(usual);
     }
-    let mut hash = Xxh3Default::new();
+    let mut hash = XxHash3_64::new();
     let taken = pieces::<()>(data.trim_end_matches('='), |piece| {
         for piece in piece.chunks(CHUNK_BYTES) {
             let mut chunk = [0; CHUNK_BYTES];
@@ -142,12 +144,12 @@ fn digest(data: &str) -> u64 {
                     other => other,
                 };
             }
-            hash.update(chunk);
+            hash.write(chunk);
         }
         Ok(())
     });
     debug_assert!(taken.is_ok());
-    hash.digest()
+    hash.finish()
 }
 
 #[cfg(test)]

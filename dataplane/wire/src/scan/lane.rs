@@ -8,35 +8,60 @@ const SLASH: u8x16 = u8x16::new([b'/'; 16]);
 const LETTER_U: u8x16 = u8x16::new([b'u'; 16]);
 const LAST_CONTROL: u8x16 = u8x16::new([0x1f; 16]);
 
-/// What may stand behind a backslash for one character.
-pub(super) const SHORT_ESCAPE: [bool; 256] = {
-    let mut short = [false; 256];
+/// What a letter makes of the backslash before it: [`ONLY`] and [`OTHER`] for an escape of two bytes; zero for all else.
+pub(super) const ESCAPE: [u8; 256] = {
+    let mut escape = [0; 256];
     let mut index = 0;
-    while index < 8 {
-        short[b"\"\\/bfnrt"[index] as usize] = true;
+    while index < 7 {
+        escape[b"\"\\bfnrt"[index] as usize] = ONLY;
         index += 1;
     }
-    short
+    escape[b'/' as usize] = OTHER;
+    escape
 };
 
-/// Some bytes of a string, looked through at once.
-pub(super) struct Block {
-    /// Where a quote, a backslash or a control character stands, a bit each; behind the last byte where the text ends.
-    pub(super) ends: u32,
-    /// How many.
+/// An escape of a character that must have one, in the shortest way.
+pub(super) const ONLY: u8 = 1;
+/// One that could be without.
+const OTHER: u8 = 2;
+
+/// The part of a string up to its end, to a fault, or to an escape that is not looked into.
+pub(super) struct Run {
     pub(super) bytes: usize,
+    /// How many escapes of two bytes it has.
+    pub(super) escapes: u64,
+    /// Whether all these are [`ONLY`].
+    pub(super) settled: bool,
 }
 
-impl Block {
-    /// The next 32 bytes, or the one run before what ends it where fewer are left.
+impl Run {
+    /// The one at the start of `bytes`. Near their end it is the part before the first escape.
     pub(super) fn of(bytes: &[u8]) -> Self {
-        if let Some((block, _)) = bytes.split_first_chunk::<32>() {
-            let (lanes, _) = block.as_chunks::<16>();
-            return Block { ends: ends(&lanes[0]) | ends(&lanes[1]) << 16, bytes: 32 };
-        }
-        let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
-        let run = bytes.iter().position(ends).unwrap_or(bytes.len());
-        Block { ends: 1 << run, bytes: run }
+        let (mut rest, mut escapes, mut kinds) = (bytes, 0, ONLY);
+        let end = 'run: loop {
+            let done = bytes.len() - rest.len();
+            // With room behind it, what follows an escape in the stretch is always there.
+            let Some(window) = rest.first_chunk::<64>() else { break done + plain_run(rest) };
+            let (lanes, _) = window.as_chunks::<16>();
+            let mut marks = ends(&lanes[0]) | ends(&lanes[1]) << 16;
+            rest = &rest[32..];
+            while marks != 0 {
+                let at = marks.trailing_zeros() as usize & 31;
+                let kind = ESCAPE[usize::from(window[at + 1])];
+                if window[at] != b'\\' || kind == 0 {
+                    break 'run done + at;
+                }
+                escapes += 1;
+                kinds |= kind;
+                if at == 31 {
+                    // Foreseen as a branch; behind a sum the next stretch would wait for it.
+                    rest = &rest[1..];
+                    break;
+                }
+                marks &= !1 << (at + 1);
+            }
+        };
+        Run { bytes: end, escapes, settled: kinds == ONLY }
     }
 }
 
@@ -49,14 +74,15 @@ pub(super) fn ends(lane: &[u8; 16]) -> u32 {
 
 /// Bytes before the first that a string has escaped: a quote, a backslash or a control character.
 pub(crate) fn plain_run(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        let block = Block::of(&bytes[at..]);
-        if block.ends != 0 {
-            return at + block.ends.trailing_zeros() as usize;
+    let (lanes, rest) = bytes.as_chunks::<16>();
+    for (index, lane) in lanes.iter().enumerate() {
+        let ends = ends(lane);
+        if ends != 0 {
+            return 16 * index + ends.trailing_zeros() as usize;
         }
-        at += block.bytes;
     }
+    let ends = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    bytes.len() - rest.len() + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
 /// Where a string ends that has been read before, and whether it holds escapes; `bytes` begin behind its first quote.
@@ -165,7 +191,7 @@ pub(crate) fn before_backslash(bytes: &[u8; 16]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{plain_run, settled, string_end};
+    use super::{ONLY, OTHER, Run, plain_run, settled, string_end};
 
     #[test]
     fn every_byte_at_every_place() {
@@ -212,6 +238,55 @@ mod tests {
                 let part = &string[..end.min(string.len())];
                 assert_eq!(settled(part), slowly(part), "{}", String::from_utf8_lossy(part));
             }
+        }
+    }
+
+    /// As [`Run::of`], a byte at a time.
+    fn run_slowly(bytes: &[u8]) -> (usize, u64, u8) {
+        let (mut at, mut escapes, mut kinds) = (0, 0, ONLY);
+        loop {
+            let kind = match (bytes.get(at), bytes.get(at + 1)) {
+                (None | Some(b'"' | 0..0x20), _) => return (at, escapes, kinds),
+                (Some(b'\\'), Some(b'/')) => OTHER,
+                (Some(b'\\'), Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't')) => ONLY,
+                (Some(b'\\'), _) => return (at, escapes, kinds),
+                _ => 0,
+            };
+            (escapes, kinds) = (escapes + u64::from(kind != 0), kinds | kind);
+            at += 1 + usize::from(kind != 0);
+        }
+    }
+
+    #[test]
+    fn a_run_ends_where_it_must_and_counts_its_escapes() {
+        let pieces: [&[u8]; 9] =
+            [b"a", b"0123456789abcde", b"\\\\", b"\\\"", b"\\n", b"\\/", b"\"", b"\\u00fc", b"\\x\n"];
+        let mut seed = 1_u64;
+        for round in 0..20_000 {
+            // half of them without an end, some without a slash
+            let kinds = [5, 6, 9, 9][round % 4];
+            let mut string = Vec::new();
+            for _ in 0..round % 43 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let piece = (seed >> 33) as usize;
+                string.extend_from_slice(
+                    pieces[if piece % 16 < 12 { piece / 16 % 5 } else { piece / 16 % kinds }],
+                );
+            }
+            let text = String::from_utf8_lossy(&string).into_owned();
+            let (end, escapes, kinds) = run_slowly(&string);
+            let first = Run::of(&string);
+            // near the end of the bytes it goes on by itself
+            let mut settled = first.settled;
+            let (mut at, mut counted) = (first.bytes, first.escapes);
+            while at < end {
+                assert!(string.len() - at < 64 && string[at] == b'\\', "{text} at {at}");
+                settled &= string[at + 1] != b'/';
+                let next = Run::of(&string[at + 2..]);
+                (at, counted, settled) =
+                    (at + 2 + next.bytes, counted + 1 + next.escapes, settled & next.settled);
+            }
+            assert_eq!((at, counted, settled), (end, escapes, kinds == ONLY), "{text}");
         }
     }
 

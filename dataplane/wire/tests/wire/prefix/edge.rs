@@ -98,9 +98,9 @@ fn what_cannot_be_read_ends_the_blocks() {
         br#"{"model":"m","tools":[],"messages":[{"role":"user","content":"a"}]}"#,
     )
     .unwrap();
-    for body in [&b"{}"[..], "ääääääääääääääääääääääää".as_bytes(), &[b'"'; 99], &[b'['; 999]]
+    for text in ["{}", "ääääääääääääääääääääääää", &"\"".repeat(99), &"[".repeat(999)]
     {
-        ask.blocks(Operation::Chat, body, 0, &mut Vec::new());
+        ask.blocks(Operation::Chat, text, 0, &mut Vec::new());
     }
 }
 
