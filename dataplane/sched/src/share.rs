@@ -118,7 +118,9 @@ impl Scheduler {
         self.desk.decided.clear();
     }
 
-    pub(crate) fn tell(&mut self, now: Moment, event: Event) {
+    /// Takes in an event, as `handle`; what it says is kept until the lead whose order this is asks for it, which
+    /// `lead::Event::Wake` makes it do. What no lead decides is told this way: what is heard of servers, and other fleets.
+    pub fn tell(&mut self, now: Moment, event: Event) {
         let mut decided = std::mem::take(&mut self.desk.decided);
         let (from, copy) = (decided.len(), self.desk.steps.is_some().then(|| event.clone()));
         self.handle(now, event, &mut decided);

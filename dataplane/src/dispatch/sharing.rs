@@ -76,10 +76,12 @@ impl Part {
         }
     }
 
-    pub(super) fn scheduler_mut(&mut self) -> &mut Scheduler {
+    /// Something that is not of the protocol. One that leads has to ask afterwards what follows from it.
+    fn tell(&mut self, now: Moment, event: Event) {
         match self {
-            Self::Follows(scheduler) => scheduler,
-            Self::Leads(lead) => lead.order_mut(),
+            // Nobody waits or runs by its books.
+            Self::Follows(scheduler) => scheduler.handle(now, event, &mut Vec::new()),
+            Self::Leads(lead) => lead.order_mut().tell(now, event),
         }
     }
 
@@ -190,8 +192,7 @@ impl Sharing {
             }
             Event::Adopt(fleet) => self.adopt(now, fleet),
             event => {
-                let mut nothing = Vec::new();
-                self.part_mut().scheduler_mut().handle(now, event, &mut nothing);
+                self.part_mut().tell(now, event);
                 self.todo.push_back(Input::Lead(lead::Event::Wake));
             }
         }
@@ -205,7 +206,7 @@ impl Sharing {
         if self.part().scheduler().next_wake().is_some_and(|wake| wake <= now) || self.lead_wakes(now) {
             match self.part_mut() {
                 Part::Leads(_) => self.todo.push_back(Input::Lead(lead::Event::Wake)),
-                Part::Follows(scheduler) => scheduler.handle(now, Event::Wake, &mut Vec::new()),
+                follows @ Part::Follows(_) => follows.tell(now, Event::Wake),
             }
         }
         if self.owner.next_wake().is_some_and(|wake| wake <= now) {
@@ -249,7 +250,7 @@ impl Sharing {
     fn adopt(&mut self, now: Moment, fleet: Arc<Fleet>) {
         let limits: BTreeMap<BackendId, u32> =
             fleet.backends.iter().map(|(id, backend)| (*id, backend.slots)).collect();
-        self.part_mut().scheduler_mut().handle(now, Event::Adopt(fleet), &mut Vec::new());
+        self.part_mut().tell(now, Event::Adopt(fleet));
         let before = std::mem::replace(&mut self.limits, limits);
         let gone = before.keys().filter(|id| !self.limits.contains_key(id)).map(|id| (*id, 0));
         let there = self.limits.iter().map(|(id, slots)| (*id, *slots));
@@ -268,11 +269,15 @@ mod tests {
     //! What no other data plane can bring about in order.
 
     use sched::{
-        ModelId, SlotId,
+        Backend, Cache, Health, ModelId, Refusal, SlotId,
         permit::{Incarnation, PlaneId},
     };
 
     use super::*;
+    use crate::dispatch::Verdict;
+
+    const BACKEND: BackendId = BackendId(1);
+    const TIMES: (Moment, Moment) = (Moment(0), Moment::NEVER);
 
     struct Nowhere;
 
@@ -282,28 +287,65 @@ mod tests {
         fn disconnect(&self) {}
     }
 
+    fn sharing(fleet: Fleet) -> Sharing {
+        let me = Member { plane: PlaneId(1), incarnation: Incarnation(1) };
+        let mut scheduler = Box::new(Scheduler::new(0, Arc::new(fleet)));
+        scheduler.share(Moment(0), true);
+        Sharing::new(me, scheduler, Arc::new(Nowhere))
+    }
+
+    fn wants() -> Arc<Wants> {
+        let candidates = Box::new([Candidate { backend: BACKEND, model: ModelId(0), reserve: 0 }]);
+        Arc::new(Wants { candidates, ..Wants::nothing() })
+    }
+
+    /// What the core says to what it hears beside the protocol reaches those who wait.
+    #[test]
+    fn who_waits_at_the_lead_hears_what_another_fleet_means_for_him() {
+        let backend = Backend {
+            slots: 1,
+            priority: 0,
+            max_input_tokens: None,
+            health: Health::Healthy,
+            draining: false,
+            release_grace: Span::ZERO,
+            cache: Cache::Pool { tokens: 100_000 },
+            models_max: None,
+            resident: Arc::from([]),
+        };
+        let alone = Fleet { owner: true, queue_max: 8, ..Fleet::default() };
+        let fleet = Fleet { backends: BTreeMap::from([(BACKEND, backend)]), ..alone.clone() };
+        let mut sharing = sharing(fleet.clone());
+        let (me, term) = (sharing.me, Term(1));
+        let Some(Part::Follows(scheduler)) = sharing.part.take() else { panic!("nobody leads yet") };
+        let roll = BTreeMap::from([(me.plane, me.incarnation)]);
+        sharing.part = Some(Part::Leads(Box::new(Lead::new(term, me.plane, roll, *scheduler))));
+        sharing.tell(owner::Event::Picture { lead: Some((me.plane, term)) });
+        let mut said = Vec::new();
+        sharing.handle(Moment(1), Event::Adopt(Arc::new(fleet)), &mut said);
+        for ticket in [TicketId(1), TicketId(2)] {
+            sharing.enter(ticket, ticket, TIMES, wants(), Vec::new());
+            sharing.run(Moment(2), &mut said);
+        }
+        assert!(matches!(said.as_slice(), [(TicketId(1), verdict)] if verdict.said.is_ok()));
+        said.clear();
+        sharing.handle(Moment(3), Event::Adopt(Arc::new(alone)), &mut said);
+        assert!(matches!(said.as_slice(), [(TicketId(2), Verdict { said: Err(Refusal::NoCandidate), .. })]));
+    }
+
     #[test]
     fn a_slot_given_to_one_that_is_gone_is_free_again() {
-        let scheduler = Box::new(Scheduler::new(0, Arc::new(Fleet::default())));
-        let mut sharing = Sharing::new(
-            Member { plane: PlaneId(1), incarnation: Incarnation(1) },
-            scheduler,
-            Arc::new(Nowhere),
-        );
-        let (backend, slot) = (BackendId(1), SlotId(0));
+        let mut sharing = sharing(Fleet::default());
+        let (backend, slot) = (BACKEND, SlotId(0));
         sharing.tell(owner::Event::Owns { permit: Permit { backend, slot } });
-        let wants = Wants {
-            candidates: Box::new([Candidate { backend, model: ModelId(0), reserve: 0 }]),
-            ..Wants::nothing()
-        };
-        let times = (Moment::default(), Moment::NEVER);
-        sharing.enter(TicketId(1), TicketId(1), times, Arc::new(wants.clone()), Vec::new());
+        let (times, wants) = (TIMES, wants());
+        sharing.enter(TicketId(1), TicketId(1), times, wants.clone(), Vec::new());
         let _ = sharing.remove(TicketId(1));
         let mut said = Vec::new();
         sharing.work(Moment::default(), &mut said);
         assert!(said.is_empty(), "nobody is there to be told");
         assert_eq!(sharing.standing().permits.get(&backend), Some(&(1, 1)));
-        sharing.enter(TicketId(2), TicketId(2), times, Arc::new(wants), Vec::new());
+        sharing.enter(TicketId(2), TicketId(2), times, wants, Vec::new());
         sharing.work(Moment::default(), &mut said);
         assert!(matches!(said.as_slice(), [(TicketId(2), verdict)] if verdict.said.is_ok()));
     }
