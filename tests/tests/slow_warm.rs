@@ -14,11 +14,7 @@ use placement::{
     talk::Talk,
 };
 use serde_json::Value;
-use tests::{
-    cluster::{Cluster, PATIENCE},
-    process::Process,
-    rig,
-};
+use tests::{cluster::Cluster, process::Process, rig};
 
 const TALKS: u64 = 12;
 /// So many that one conversation that moves once is less than a point.
@@ -84,7 +80,7 @@ fn server() -> Sim {
 /// The part of the tokens that could be warm and are, through so many data planes.
 async fn warmth(planes: usize, loss: Loss) -> f64 {
     let cluster = Cluster::start(planes, vec![("a", 4, server()), ("b", 4, server())], false).await;
-    let mut front = Front { cluster, client: rig::patient(PATIENCE), turn: AtomicUsize::new(0) };
+    let mut front = Front { cluster, client: rig::patient(rig::DEADLINE), turn: AtomicUsize::new(0) };
     let mut talks: Vec<Talk> = (0..TALKS).map(|number| Talk::new(number, "m")).collect();
     let mut could = 0;
     for turn in 0..TURNS {
