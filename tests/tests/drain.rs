@@ -31,6 +31,7 @@ fn fleet() -> Fleet {
         cache: Cache::default(),
         models_max: None,
         resident: Default::default(),
+        lot: 0,
     };
     let backends = (0..BACKENDS).map(|id| (BackendId(id), backend.clone()));
     Fleet {

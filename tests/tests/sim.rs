@@ -93,6 +93,7 @@ fn serve(slots: &[u32], requests: &[(&[u32], u64)]) -> Report {
         cache: Cache::default(),
         models_max: None,
         resident: Default::default(),
+        lot: 0,
     };
     let backends = (0..).map(BackendId).zip(slots.iter().map(backend)).collect();
     let fleet = Arc::new(Fleet {

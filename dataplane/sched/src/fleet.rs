@@ -45,6 +45,9 @@ pub struct Backend {
     pub models_max: Option<u32>,
     /// The models that were in its memory when it was last asked, where it holds some at a time.
     pub resident: Arc<[ModelId]>,
+    /// Drawn for it once, the same at all data planes, as from its name: of equals a conversation takes the one that it and
+    /// this say, whatever their numbers. Where it is the same for both, their numbers decide.
+    pub lot: u32,
 }
 
 impl Backend {

@@ -4,6 +4,8 @@
 mod freed;
 mod unload;
 
+use std::cmp::Ordering;
+
 use crate::affinity::{Lost, Mirror, Warm};
 use crate::choose::{fits, reserve};
 use crate::explain::{Bar, Notes, Seat, Terms};
@@ -93,7 +95,7 @@ impl Weigher<'_> {
                 // where nobody runs nobody is waited for: what is worse before all is counted need not be counted
                 let most = options.now.filter(|_| !busy && !self.notes.on);
                 match self.now(ticket, (*index, old), place, room, most) {
-                    Some(now) if options.now.is_none_or(|best| better(&now, &best, ticket)) => {
+                    Some(now) if options.now.is_none_or(|best| better(&now, &best, (ticket, self.slots))) => {
                         options.now = Some(now);
                     }
                     Some(_) => {}
@@ -364,15 +366,23 @@ fn near(one: f64, other: f64) -> f64 {
 
 /// Lower cost; within a hundredth of it the higher priority, the lower load, and what a conversation's beginning draws.
 #[inline(always)]
-fn better(one: &Now, other: &Now, ticket: &Ticket) -> bool {
+fn better(one: &Now, other: &Now, (ticket, slots): (&Ticket, &Slots)) -> bool {
     let (a, b) = (one.cost - one.favour, other.cost - other.favour);
     if (a - b).abs() > near(one.cost, other.cost) {
         return a < b;
     }
+    let order = one.priority.cmp(&other.priority).then_with(|| other.load.total_cmp(&one.load));
+    order.then_with(|| drawn((one.backend, other.backend), ticket, slots)).is_gt()
+}
+
+/// What the beginning of a conversation draws of two servers' lots, or of their numbers where those are the same.
+#[cold]
+#[inline(never)]
+fn drawn((one, other): (BackendId, BackendId), ticket: &Ticket, slots: &Slots) -> Ordering {
     let prompt = &ticket.arrival.prompt;
     let begins =
         if prompt.len() > 0 { prompt.hash_at(1.min(prompt.len() - 1)) } else { ticket.arrival.ticket.0 };
-    let draw = |backend: BackendId| crate::rng::draw(0, begins, backend.0.into());
-    let order = one.priority.cmp(&other.priority).then_with(|| other.load.total_cmp(&one.load));
-    order.then_with(|| draw(one.backend).cmp(&draw(other.backend))).is_gt()
+    let draw = |of: u32| crate::rng::draw(0, begins, of.into());
+    let lot = |id: BackendId| slots.room(id).map_or(id.0, |room| room.backend.lot);
+    draw(lot(one)).cmp(&draw(lot(other))).then_with(|| draw(one.0).cmp(&draw(other.0)))
 }

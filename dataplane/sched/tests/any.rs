@@ -63,6 +63,7 @@ impl Chance {
             cache: Cache::default(),
             models_max: None,
             resident: Default::default(),
+            lot: 0,
         };
         let backends = (0..self.below(BACKENDS)).map(|_| (self.backend(), backend(self))).collect();
         Fleet {

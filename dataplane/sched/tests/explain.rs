@@ -25,6 +25,7 @@ fn backend(slots: u32) -> Backend {
         cache: Cache::Slots { ram: 0 },
         models_max: None,
         resident: Arc::default(),
+        lot: 0,
     }
 }
 

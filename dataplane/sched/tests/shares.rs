@@ -19,6 +19,7 @@ fn fleet(slots: u32, fair_quantum: Span) -> Fleet {
         cache: Cache::default(),
         models_max: None,
         resident: Arc::default(),
+        lot: 0,
     };
     let tuning = Tuning { fair_quantum: Some(fair_quantum), ..Tuning::default() };
     Fleet { owner: true, queue_max: 100_000, tuning, backends: BTreeMap::from([(BackendId(0), backend)]) }

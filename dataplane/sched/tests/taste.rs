@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod desk;
-use desk::check;
+use desk::{check, run};
 
 #[test]
 fn a_conversation_goes_where_it_was() {
@@ -71,4 +71,25 @@ fn rules_that_go_by_what_all_do_ask() {
             ("? unasked on c/ab", "c"),
         ],
     );
+}
+
+/// The lot of the server that each of some conversations is started on, where `a`, `b` and `c` have these.
+fn taken(lots: [u32; 3]) -> Vec<u32> {
+    let [a, b, c] = lots;
+    let steps = (0..40u8).flat_map(|talk| {
+        let (first, second) = (char::from(b'a' + talk % 7), char::from(b'a' + talk / 7));
+        [format!("{talk} arrive {talk} on abc says {first}{second}"), format!("{talk} unsent {talk}")]
+    });
+    let steps: Vec<String> = steps.collect();
+    let said = run(1, &format!("a:1,lot={a} b:1,lot={b} c:1,lot={c}"), steps.iter().map(String::as_str));
+    let started = said.iter().filter_map(|said| said.split(' ').nth(2)?.chars().next());
+    started.map(|name| lots[name as usize - 'a' as usize]).collect()
+}
+
+#[test]
+fn equal_servers_are_taken_by_their_lots_and_not_by_their_numbers() {
+    let lots = taken([77, 5, 901]);
+    assert_eq!(lots.len(), 40);
+    assert!([77, 5, 901].iter().all(|lot| lots.contains(lot)), "all have their share: {lots:?}");
+    assert_eq!(lots, taken([901, 77, 5]));
 }

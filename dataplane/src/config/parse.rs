@@ -199,6 +199,7 @@ fn join(
                 cache: cache(backend.kind, row.cache_tokens),
                 models_max: (row.max_loaded_models > 0).then_some(row.max_loaded_models),
                 resident: resident(row),
+                lot: number(&row.name).0,
             },
         );
         backends.push(Arc::new(backend));
@@ -258,11 +259,10 @@ fn salt(bytes: &[u8]) -> u64 {
 /// How a server of this kind keeps prompts, where it does not say so itself (SCHEDULING.md, section 1).
 const fn cache(kind: Kind, told: u32) -> Cache {
     match kind {
-        Kind::Vllm | Kind::Sglang if told > 0 => Cache::Pool { tokens: told },
         // --cache-ram, 8 GiB by default, at some 128 KiB a token
         Kind::Llamacpp => Cache::Slots { ram: 65_536 },
         Kind::Ollama | Kind::LmStudio | Kind::Unknown => Cache::Slots { ram: 0 },
-        Kind::Vllm | Kind::Sglang => Cache::Pool { tokens: 200_000 },
+        Kind::Vllm | Kind::Sglang => Cache::Pool { tokens: if told > 0 { told } else { 200_000 } },
         Kind::Openai | Kind::Anthropic | Kind::Gemini => Cache::Pool { tokens: 4_000_000 },
     }
 }

@@ -312,6 +312,7 @@ mod tests {
             cache: Cache::Pool { tokens: 100_000 },
             models_max: None,
             resident: Arc::from([]),
+            lot: 0,
         };
         let alone = Fleet { owner: true, queue_max: 8, ..Fleet::default() };
         let fleet = Fleet { backends: BTreeMap::from([(BACKEND, backend)]), ..alone.clone() };

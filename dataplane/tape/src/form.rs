@@ -177,6 +177,8 @@ struct BackendForm {
     models_max: Option<u32>,
     #[serde(with = "models")]
     resident: Arc<[ModelId]>,
+    #[serde(default)]
+    lot: u32,
 }
 
 #[derive(Serialize, Deserialize)]

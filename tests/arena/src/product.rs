@@ -143,6 +143,7 @@ fn fleet(machines: &[Machine], options: Options) -> Fleet {
         },
         models_max: machine.load_s.map(|_| 1),
         resident: Default::default(),
+        lot: 0,
     };
     let backends: BTreeMap<BackendId, Backend> =
         (0..).map(BackendId).zip(machines.iter().map(backend)).collect();

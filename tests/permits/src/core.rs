@@ -40,6 +40,7 @@ impl Core {
             cache: Cache::Pool { tokens: 100_000 },
             models_max: None,
             resident: Arc::from([]),
+            lot: 0,
         };
         self.fleet.backends.insert(backend, new);
         let mut decided = Vec::new();

@@ -117,6 +117,7 @@ impl Story {
             cache: chance.pick(&CACHES),
             models_max: swaps.then_some(1),
             resident: Arc::default(),
+            lot: 0,
         };
         let ids = (0..if chooses { 3 } else { 1 }).map(BackendId);
         story.fleet.backends = ids.map(|id| (id, backend.clone())).collect();
@@ -383,5 +384,6 @@ fn draw_backend(chance: &mut Chance, grace_us: u64) -> Backend {
         cache: Cache::default(),
         models_max: None,
         resident: Default::default(),
+        lot: 0,
     }
 }

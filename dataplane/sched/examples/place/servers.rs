@@ -59,6 +59,7 @@ impl Servers {
                 cache,
                 models_max: None,
                 resident: Arc::default(),
+                lot: id,
             }
         };
         let backends = (0..speeds.len() as u32).map(|id| (BackendId(id), backend(id))).collect();

@@ -122,6 +122,7 @@ impl Slots {
                 cache: Cache::default(),
                 models_max: None,
                 resident: Arc::from([]),
+                lot: 0,
             })
         })
     }

@@ -14,8 +14,10 @@ impl Weigher<'_> {
             let place = (candidate.backend, candidate.model);
             all.extend(self.now(ticket, (index, false), place, room, None));
         }
-        let best =
-            all.iter().copied().reduce(|best, one| if better(&one, &best, ticket) { one } else { best });
+        let best = all
+            .iter()
+            .copied()
+            .reduce(|best, one| if better(&one, &best, (ticket, self.slots)) { one } else { best });
         let Some(best) = best else { return Vec::new() };
         let least = best.cost - best.favour;
         let margin = |one: &Now| (self.tuning.wait_margin * one.cost).max(near(one.cost, best.cost));

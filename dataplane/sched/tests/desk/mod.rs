@@ -66,10 +66,12 @@ fn read_backend(text: &str) -> Backend {
         cache: Cache::default(),
         models_max: None,
         resident: Default::default(),
+        lot: 0,
     };
     for part in parts {
         match part.split_once('=') {
             Some(("prio", value)) => backend.priority = value.parse().unwrap(),
+            Some(("lot", value)) => backend.lot = value.parse().unwrap(),
             Some(("max", value)) => backend.max_input_tokens = Some(value.parse().unwrap()),
             Some(("pool", value)) => backend.cache = Cache::Pool { tokens: value.parse().unwrap() },
             Some(("ram", value)) => backend.cache = Cache::Slots { ram: value.parse().unwrap() },
