@@ -72,7 +72,7 @@ impl Default for Tuning {
             age_max: Span::from_secs(60),
             collate: 4.0,
             priority_step: 0.25,
-            fair_quantum: Some(Span::from_secs(60)),
+            fair_quantum: Some(Span::from_secs(45)),
         }
     }
 }

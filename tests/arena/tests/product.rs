@@ -4,7 +4,7 @@ use arena::engine::Run;
 use arena::policy::Policy;
 use arena::published::{Row, rows};
 use arena::scene::Scene;
-use arena::score::Score;
+use arena::score::{Score, Strain};
 
 fn play(policy: &str, world: &str, seed: u64) -> Run {
     let scene = Scene::parse(world).unwrap_or_else(|| panic!("no world {world}"));
@@ -91,6 +91,22 @@ fn the_figures_of_the_rule_are_reached() {
         }
     }
     assert!(score("least connections", "hetero6:agentic:1").ttft >= 18.0);
+}
+
+/// Two hundred requests of one key at once, with the quantum that is the default: others hardly feel them.
+#[test]
+fn a_burst_of_one_key_is_its_own_matter() {
+    let others = |policy, seeds: u64| {
+        let strains = (1..=seeds).map(|seed| Strain::of(&play(policy, "hetero6:burst:0.5", seed)));
+        Strain::mean(&strains.collect::<Vec<_>>())
+    };
+    // as above, three seeds are few
+    for seeds in [3, 12] {
+        let strain = others("product", seeds);
+        assert!(strain.p99 <= 60.0 && strain.ttft <= 5.4, "{seeds} seeds: {strain:?}");
+    }
+    let in_order = others("product in order", 3);
+    assert!(in_order.p99 >= 200.0, "{in_order:?}");
 }
 
 /// What the servers hold is learned: a pool that is said to hold half as much, or twice, is soon known for what it is,
